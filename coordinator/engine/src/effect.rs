@@ -1,0 +1,257 @@
+//! What a decision asks for: rows to write and messages to send. Owns the types; writing is the
+//! store's, sending the outbox's, and nothing is sent before everything is written.
+
+use crate::{
+    ids::{Digest, LeaseId, PlanId, SessionId, TaskIx, WaveIx, WorkerId},
+    row::{Decision, Finding, LeaseRow, PlanRow, Report, TaskRow, Verdict, WaveRow, WorkerRow},
+    words::words,
+};
+
+/// Everything that a batch of inputs led to, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    pub changes: Vec<Change>,
+    pub sends: Vec<Send>,
+}
+
+/// One write. The old state is repeated, so that a store that disagrees with the engine is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A staged plan becomes visible: awaiting approval.
+    SwitchOn(PlanId),
+    /// `was` is the name of the state that the store must hold now.
+    Plan {
+        id: PlanId,
+        was: &'static str,
+        row: PlanRow,
+    },
+    Wave {
+        plan: PlanId,
+        wave: WaveIx,
+        was: &'static str,
+        row: WaveRow,
+    },
+    Task {
+        plan: PlanId,
+        task: TaskIx,
+        was: &'static str,
+        row: TaskRow,
+    },
+    LeaseGranted(LeaseRow),
+    Lease {
+        was: &'static str,
+        row: LeaseRow,
+    },
+    /// The result of a lease: accepted, or booked only (its cost) because the lease was not current.
+    Result {
+        lease: LeaseId,
+        accepted: bool,
+        report: Box<Report>,
+    },
+    Verdict(Box<VerdictRow>),
+    Worker(WorkerRow),
+    WorkerForgotten(WorkerId),
+    /// What `plans.parallel_mode` must say.
+    ModeColumn {
+        plan: PlanId,
+        value: Option<String>,
+    },
+    Event(Event),
+}
+
+/// A word on a wave's candidate: a Thor's, integration's, or a person's override.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictRow {
+    pub plan: PlanId,
+    pub wave: WaveIx,
+    pub round: u32,
+    pub candidate: Option<Digest>,
+    pub source: VerdictSource,
+    pub verdict: Verdict,
+    /// Who: a worker's name or a person.
+    pub by: String,
+    pub note: String,
+}
+
+words! {
+    /// Where a word on a candidate comes from.
+    pub enum VerdictSource {
+        Thor = "thor",
+        /// A Thor outside of the workers.
+        External = "external",
+        /// Results that could not be put together.
+        Integration = "integration",
+        /// A person's recorded resolution.
+        Override = "override",
+    }
+}
+
+/// One recorded decision: who, what, why. The store adds number and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub kind: EventKind,
+    pub plan: Option<PlanId>,
+    pub wave: Option<WaveIx>,
+    pub task: Option<TaskIx>,
+    pub lease: Option<LeaseId>,
+    pub worker: Option<WorkerId>,
+    /// A person, "thor", "worker", "coordinator", "sql".
+    pub actor: String,
+    /// A typed reason's word, or empty.
+    pub reason: String,
+    /// One line for people.
+    pub text: String,
+}
+
+words! {
+    /// What happened; part of the API.
+    pub enum EventKind {
+        PlanSubmitted = "plan_submitted",
+        PlanApproved = "plan_approved",
+        PlanPaused = "plan_paused",
+        PlanResumed = "plan_resumed",
+        PlanBlocked = "plan_blocked",
+        PlanDone = "plan_done",
+        PlanCancelled = "plan_cancelled",
+        ModeChanged = "mode_changed",
+        ModeRefused = "mode_refused",
+        WaveStarted = "wave_started",
+        WaveIntegrating = "wave_integrating",
+        WaveValidating = "wave_validating",
+        WaveConflict = "wave_conflict",
+        WaveApproved = "wave_approved",
+        WaveRejected = "wave_rejected",
+        WaveChallenged = "wave_challenged",
+        WaveEscalated = "wave_escalated",
+        WaveResolved = "wave_resolved",
+        WaveBlocked = "wave_blocked",
+        WavePublished = "wave_published",
+        WaveDone = "wave_done",
+        WaveCancelled = "wave_cancelled",
+        TaskSubmitted = "task_submitted",
+        TaskFailed = "task_failed",
+        TaskSkipped = "task_skipped",
+        TaskReturned = "task_returned",
+        TaskBlocked = "task_blocked",
+        TaskCancelled = "task_cancelled",
+        TaskRetried = "task_retried",
+        LeaseGranted = "lease_granted",
+        LeaseStarted = "lease_started",
+        LeaseUnreachable = "lease_unreachable",
+        LeaseReachable = "lease_reachable",
+        LeaseReleased = "lease_released",
+        LeaseLost = "lease_lost",
+        LeaseCancelled = "lease_cancelled",
+        ResultRefused = "result_refused",
+        WorkerConnected = "worker_connected",
+        WorkerGone = "worker_gone",
+        WorkerDraining = "worker_draining",
+        WorkerForgotten = "worker_forgotten",
+    }
+}
+
+/// One message to one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    pub session: SessionId,
+    pub message: Message,
+}
+
+/// What the coordinator tells a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    Welcome,
+    /// The driver adds the work, which it reads from the store.
+    Grant {
+        number: u64,
+        lease: Box<LeaseRow>,
+        brief: WorkBrief,
+    },
+    HeartbeatAck {
+        number: u64,
+        keep: Vec<LeaseId>,
+        stop: Vec<LeaseId>,
+    },
+    /// Held leases that a hello named and that are not current.
+    Cancel {
+        lease: LeaseId,
+        reason: &'static str,
+    },
+    Accepted {
+        lease: LeaseId,
+    },
+    Refused {
+        lease: LeaseId,
+        reason: String,
+    },
+    Drain {
+        reason: String,
+    },
+    /// The session's last message.
+    Goodbye {
+        reason: String,
+        permanent: bool,
+    },
+}
+
+/// What of the engine's state the work of a grant depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkBrief {
+    Task {
+        /// The tree that the wave starts from; absent for an empty one.
+        base: Option<Digest>,
+        /// The changes of the tasks that it depends on, in plan order.
+        layers: Vec<Digest>,
+    },
+    Integrate {
+        base: Option<Digest>,
+        /// In plan order.
+        results: Vec<IntegrateResult>,
+    },
+    Validate {
+        candidate: Digest,
+        /// The tasks that are judged, in plan order.
+        tasks: Vec<(TaskIx, Option<Digest>)>,
+    },
+}
+
+/// One task's part of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntegrateResult {
+    pub task: TaskIx,
+    pub changes: Option<Digest>,
+    /// Tasks whose results it was built on: it may overwrite what they wrote.
+    pub built_on: Vec<TaskIx>,
+}
+
+/// An answer to an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Mode {
+        mode: crate::state::Mode,
+        tier: crate::state::Tier,
+        warnings: Vec<String>,
+    },
+}
+
+/// A decision that needs a person, as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingVerdict {
+    pub plan: PlanId,
+    pub wave: WaveIx,
+    pub round: u32,
+    pub candidate: Digest,
+}
+
+impl Verdict {
+    /// An approval without grounds: a person's word, or nothing to judge.
+    #[must_use]
+    pub const fn bare(decision: Decision, findings: Vec<Finding>) -> Self {
+        Self {
+            decision,
+            findings,
+            evidence: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A plan as a person wrote it, read and with its defaults filled in. Owns the types and the
+//! defaults of the domain; reading files and reporting mistakes is the plan-file reader's.
+//!
+//! The full text ([`PlanSpec`]) is for the store and for composing work. The engine itself keeps
+//! only what decisions need: a [`PlanShape`].
+
+use std::{collections::BTreeMap, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Digest, PlanId, TaskIx, WaveIx};
+
+/// A whole plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSpec {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    pub project: ProjectSpec,
+    /// Given to commands as environment, never pasted into text.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    #[serde(default)]
+    pub requirements: Vec<Requirement>,
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+    #[serde(default)]
+    pub budget: Budget,
+    #[serde(default)]
+    pub thor: ThorKind,
+    pub waves: Vec<WaveSpec>,
+}
+
+/// What the plan works on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ProjectSpec {
+    #[serde(default)]
+    pub name: String,
+    /// A path or URL; for workspace dir, the folder whose snapshot the plan starts from.
+    #[serde(default)]
+    pub repo: Option<String>,
+    /// A git branch or commit.
+    #[serde(default)]
+    pub base: Option<String>,
+    pub workspace: WorkspaceKind,
+}
+
+/// What a lease works in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceKind {
+    /// An empty scratch directory; nothing is kept of it.
+    None,
+    /// The plan's tree; a result is its changes and deletions.
+    #[default]
+    Dir,
+    /// A git worktree.
+    Git,
+}
+
+/// Who judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ThorKind {
+    /// A worker with the role thor.
+    #[default]
+    Worker,
+    /// A person or a system outside, over `ThorService/SubmitVerdict`.
+    External,
+}
+
+/// Something that the plan must achieve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirement {
+    pub id: String,
+    pub text: String,
+    #[serde(default)]
+    pub wave: Option<String>,
+}
+
+/// Something that must not be broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    pub id: String,
+    pub text: String,
+    /// permission, security, cost, compliance, technical or process.
+    #[serde(default)]
+    pub kind: String,
+    #[serde(default)]
+    pub verify: Option<String>,
+}
+
+/// What may be spent; absent means no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Budget {
+    #[serde(default)]
+    pub tokens: Option<u64>,
+    /// Millionths of a US dollar.
+    #[serde(default)]
+    pub micro_usd: Option<u64>,
+}
+
+/// One wave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaveSpec {
+    /// Its id in the file, for example "W1".
+    pub key: String,
+    #[serde(default)]
+    pub name: String,
+    /// The waves that must be done before; by default the wave before.
+    pub depends_on: Vec<WaveIx>,
+    #[serde(default)]
+    pub verify: Vec<String>,
+    #[serde(default)]
+    pub merge_mode: MergeMode,
+    pub tasks: Vec<TaskSpec>,
+}
+
+/// How an approved candidate reaches the target (git).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeMode {
+    #[default]
+    Sync,
+    Batch,
+    Async,
+    None,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Its id in the file, for example "T1-01".
+    pub key: String,
+    /// One line for people: the file's summary or title, else the first line of the work.
+    pub title: String,
+    pub work: WorkSpec,
+    /// "shell" for a command; for a prompt the file's runner, by default "claude".
+    pub runner: String,
+    #[serde(default)]
+    pub model: Option<String>,
+    /// 1 to 3.
+    pub effort: u8,
+    /// 0 (most urgent) to 3.
+    pub priority: u8,
+    /// The file's `type`, for example "documentation".
+    #[serde(default)]
+    pub kind: String,
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Shell commands that must exit 0.
+    #[serde(default)]
+    pub verify: Vec<String>,
+    /// Prose for Thor to judge by.
+    #[serde(default)]
+    pub criteria: Vec<String>,
+    /// Tasks of the same wave, by their place in the whole plan.
+    #[serde(default)]
+    pub depends_on: Vec<TaskIx>,
+    /// Labels that a worker must have.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    pub timeout_ms: u64,
+    pub max_failures: u32,
+    pub on_lost: OnLost,
+    /// Absent: the coordinator's own.
+    #[serde(default)]
+    pub lost_after_ms: Option<u64>,
+    #[serde(default)]
+    pub setup: Vec<String>,
+    #[serde(default)]
+    pub permissions: Option<String>,
+    /// Names of variables that the worker resolves.
+    #[serde(default)]
+    pub env: Vec<String>,
+    #[serde(default)]
+    pub skip_if: Option<String>,
+}
+
+/// What a task does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkSpec {
+    /// A shell command.
+    Run(String),
+    /// A prompt for an agent.
+    Do(String),
+}
+
+/// What becomes of a task whose lease is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Another attempt; the default where the workspace is isolated.
+    Retry,
+    /// The task blocks, a person decides; the default otherwise.
+    Hold,
+    /// The task blocks as failed.
+    Fail,
+}
+
+impl OnLost {
+    /// The default in a workspace of this kind (DESIGN: isolated work can be done again).
+    #[must_use]
+    pub const fn default_for(workspace: WorkspaceKind) -> Self {
+        match workspace {
+            WorkspaceKind::Dir | WorkspaceKind::Git => Self::Retry,
+            WorkspaceKind::None => Self::Hold,
+        }
+    }
+}
+
+/// The runner of shell commands.
+pub const SHELL: &str = "shell";
+/// The runner of prompts where the file names none.
+pub const DEFAULT_AGENT: &str = "claude";
+/// The default time limit of a shell task: 1 h.
+pub const SHELL_TIMEOUT_MS: u64 = 60 * 60 * 1000;
+/// The default time limit of an agent task: 4 h.
+pub const AGENT_TIMEOUT_MS: u64 = 4 * 60 * 60 * 1000;
+/// Failures that block a task, where the file says nothing else.
+pub const MAX_FAILURES: u32 = 3;
+/// Task types that a trivial task may have.
+pub const TRIVIAL_KINDS: [&str; 5] = ["documentation", "doc", "chore", "config", "cleanup"];
+
+impl TaskSpec {
+    /// Whether an agent does it, so that it costs tokens.
+    #[must_use]
+    pub const fn is_agent(&self) -> bool {
+        matches!(self.work, WorkSpec::Do(_))
+    }
+
+    /// Whether haiku may do it: effort 1 and one of [`TRIVIAL_KINDS`].
+    #[must_use]
+    pub fn is_trivial(&self) -> bool {
+        self.effort == 1 && TRIVIAL_KINDS.contains(&self.kind.as_str())
+    }
+}
+
+/// What the engine keeps of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanShape {
+    pub id: PlanId,
+    pub name: String,
+    pub workspace: WorkspaceKind,
+    /// The tree that the plan starts from; absent for an empty one.
+    pub base: Option<Digest>,
+    pub thor: ThorKind,
+    pub budget: Budget,
+    pub waves: Vec<WaveShape>,
+    pub tasks: Vec<TaskShape>,
+}
+
+/// What the engine keeps of a wave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaveShape {
+    pub key: String,
+    pub depends_on: Vec<WaveIx>,
+    /// Its tasks: a run of the plan's tasks.
+    pub tasks: Range<u32>,
+}
+
+/// What the engine keeps of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskShape {
+    pub key: String,
+    pub wave: WaveIx,
+    pub priority: u8,
+    pub depends_on: Vec<TaskIx>,
+    pub demand: Demand,
+    pub agent: bool,
+    pub max_failures: u32,
+    pub on_lost: OnLost,
+    pub lost_after_ms: Option<u64>,
+}
+
+/// What a lease asks of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Demand {
+    pub runner: String,
+    pub requires: Vec<String>,
+}
+
+impl PlanSpec {
+    /// The part of the plan that decisions need, under the id and name that the store gave it.
+    #[must_use]
+    pub fn shape(&self, id: PlanId, name: String, base: Option<Digest>) -> PlanShape {
+        let mut waves = Vec::with_capacity(self.waves.len());
+        let mut tasks = Vec::new();
+        for (wave, at) in self.waves.iter().zip(0..) {
+            let first = tasks.len() as u32;
+            tasks.extend(wave.tasks.iter().map(|task| task.shape(WaveIx(at))));
+            waves.push(WaveShape {
+                key: wave.key.clone(),
+                depends_on: wave.depends_on.clone(),
+                tasks: first..tasks.len() as u32,
+            });
+        }
+        let workspace = self.project.workspace;
+        PlanShape {
+            id,
+            name,
+            workspace,
+            base,
+            thor: self.thor,
+            budget: self.budget,
+            waves,
+            tasks,
+        }
+    }
+}
+
+impl TaskSpec {
+    /// The part of the task that decisions need.
+    #[must_use]
+    pub fn shape(&self, wave: WaveIx) -> TaskShape {
+        TaskShape {
+            key: self.key.clone(),
+            wave,
+            priority: self.priority,
+            depends_on: self.depends_on.clone(),
+            demand: Demand {
+                runner: self.runner.clone(),
+                requires: self.requires.clone(),
+            },
+            agent: self.is_agent(),
+            max_failures: self.max_failures,
+            on_lost: self.on_lost,
+            lost_after_ms: self.lost_after_ms,
+        }
+    }
+}
