@@ -4,12 +4,7 @@
 //! serves. Generated types stop at the coordinator's `rpc` room and the worker's `session`;
 //! everything further in has types of its own.
 
-#[expect(
-    missing_debug_implementations,
-    clippy::all,
-    unreachable_pub,
-    reason = "generated code"
-)]
+#[expect(clippy::all, reason = "generated code")]
 mod generated {
     tonic::include_proto!("wavegate.v1");
 }
