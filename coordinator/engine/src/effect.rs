@@ -220,6 +220,8 @@ pub enum WorkBrief {
 pub struct IntegrateResult {
     pub task: TaskIx,
     pub changes: Option<Digest>,
+    /// The tree that it started from: a path that the target has changed since then is a conflict.
+    pub base: Option<Digest>,
     /// Tasks whose results it was built on: it may overwrite what they wrote.
     pub built_on: Vec<TaskIx>,
 }
@@ -228,11 +230,7 @@ pub struct IntegrateResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Done,
-    Mode {
-        mode: crate::state::Mode,
-        tier: crate::state::Tier,
-        warnings: Vec<String>,
-    },
+    Mode { mode: crate::state::Mode, tier: crate::state::Tier, warnings: Vec<String> },
 }
 
 /// A decision that needs a person, as listed.
@@ -248,10 +246,6 @@ impl Verdict {
     /// An approval without grounds: a person's word, or nothing to judge.
     #[must_use]
     pub const fn bare(decision: Decision, findings: Vec<Finding>) -> Self {
-        Self {
-            decision,
-            findings,
-            evidence: Vec::new(),
-        }
+        Self { decision, findings, evidence: Vec::new() }
     }
 }

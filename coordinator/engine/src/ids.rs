@@ -66,26 +66,18 @@ pub struct HexError {
 }
 
 fn is_lower_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl FromStr for LeaseId {
     type Err = HexError;
 
     fn from_str(text: &str) -> Result<Self, HexError> {
-        let error = || HexError {
-            expected: 32,
-            found: text.to_owned(),
-        };
+        let error = || HexError { expected: 32, found: text.to_owned() };
         if !is_lower_hex(text, 32) {
             return Err(error());
         }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| error())
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| error())
     }
 }
 
@@ -109,10 +101,7 @@ impl FromStr for Digest {
     type Err = HexError;
 
     fn from_str(text: &str) -> Result<Self, HexError> {
-        let error = || HexError {
-            expected: 64,
-            found: text.to_owned(),
-        };
+        let error = || HexError { expected: 64, found: text.to_owned() };
         if !is_lower_hex(text, 64) {
             return Err(error());
         }
@@ -179,9 +168,6 @@ pub struct Moment<'a> {
 
 impl fmt::Debug for Moment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Moment")
-            .field("mono", &self.mono)
-            .field("utc", &self.utc)
-            .finish_non_exhaustive()
+        f.debug_struct("Moment").field("mono", &self.mono).field("utc", &self.utc).finish_non_exhaustive()
     }
 }

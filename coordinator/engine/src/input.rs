@@ -3,7 +3,7 @@
 
 use crate::{
     ids::{Digest, LeaseId, PlanId, SessionId, WorkerId},
-    row::{Report, Role, Runner, Usage, Verdict},
+    row::{PastLease, Report, Role, Runner, Usage, Verdict},
     spec::PlanShape,
     state::{Mode, ReleaseReason},
     words::words,
@@ -129,14 +129,17 @@ pub enum SessionEvent {
         lease: LeaseId,
         usage: Usage,
     },
+    /// `past` is what the store says of a lease that the engine does not keep.
     Finished {
         lease: LeaseId,
         report: Box<Report>,
+        past: Option<PastLease>,
     },
     Released {
         lease: LeaseId,
         reason: ReleaseReason,
         note: String,
+        past: Option<PastLease>,
     },
     Draining,
     /// The stream ended.
@@ -174,11 +177,7 @@ pub enum Refusal {
     )]
     OpusForbidden,
     #[error("plan {plan} is {state}: {expected}")]
-    PlanState {
-        plan: PlanId,
-        state: &'static str,
-        expected: &'static str,
-    },
+    PlanState { plan: PlanId, state: &'static str, expected: &'static str },
     #[error("plan {plan} has no task {task:?}")]
     NoTask { plan: PlanId, task: String },
     #[error("plan {plan} has no wave {wave:?}")]
@@ -191,16 +190,10 @@ pub enum Refusal {
     WaveAmbiguous { plan: PlanId, count: usize },
     #[error("wave {wave} is {state}: only a blocked wave can be resolved")]
     WaveState { wave: String, state: &'static str },
-    #[error(
-        "wave {wave} has no candidate to approve ({task} has no result): use rework, skip or cancel"
-    )]
+    #[error("wave {wave} has no candidate to approve ({task} has no result): use rework, skip or cancel")]
     NoCandidate { wave: String, task: String },
     #[error("task {task} of wave {wave} is {state}: name tasks that block the wave")]
-    TaskNotBlocking {
-        wave: String,
-        task: String,
-        state: &'static str,
-    },
+    TaskNotBlocking { wave: String, task: String, state: &'static str },
     #[error("a resolution needs a note that says why")]
     NoteMissing,
     #[error("wave {wave} does not wait for this verdict: {found}")]

@@ -5,16 +5,32 @@
 //! [`Moment`]; what is to be written and sent comes out as [`Effects`]. Deliberately has no async,
 //! clock, randomness, SQL, sockets or logging: the same inputs give the same decisions.
 
+mod config;
+mod deadline;
 mod effect;
+mod engine;
+pub mod estimate;
+mod fleet;
+mod grant;
+mod hold;
 mod ids;
 mod input;
+mod plan;
 mod row;
+mod session;
 pub mod spec;
 mod state;
+mod transition;
 mod words;
 
+pub use config::*;
 pub use effect::*;
+pub use engine::Engine;
+pub use fleet::Fleet;
+pub use hold::{HoldReason, Holds, Missing};
 pub use ids::*;
 pub use input::*;
+pub use plan::STANDARD_CAP;
 pub use row::*;
 pub use state::*;
+pub use transition::{IllegalTransition, LeaseEvent, TaskEvent};

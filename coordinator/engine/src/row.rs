@@ -31,6 +31,10 @@ pub struct WaveRow {
     pub round: u32,
     /// The integrated state that is, or was last, judged.
     pub candidate: Option<Digest>,
+    /// Workspace dir: the plan's tree that the candidate was built on; absent for an empty one.
+    pub target: Option<Digest>,
+    /// How often the target had moved when an approved candidate was to be published.
+    pub target_moves: u32,
     /// Integrate and publish leases of this round that failed.
     pub integrate_failures: u32,
     /// Validate leases of this round that were lost, failed or answered nonsense.
@@ -46,17 +50,23 @@ pub struct TaskRow {
     pub failures: u32,
     pub losses: u32,
     pub rejections: u32,
+    /// Challenged: the next attempt gives evidence only, its changes are not taken.
+    pub evidence_only: bool,
     /// The newest accepted successful result.
     pub result: Option<TaskResult>,
 }
 
 /// Where a task's newest accepted result is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskResult {
     pub lease: LeaseId,
     pub attempt: u32,
+    /// Who did the work: Thor is somebody else, if somebody else can.
+    pub worker: WorkerId,
     /// Workspace dir: what it changed; absent when nothing.
     pub changes: Option<Digest>,
+    /// Workspace dir: the plan's tree that it started from; absent for an empty one.
+    pub base: Option<Digest>,
 }
 
 /// A lease's durable state.
@@ -70,6 +80,8 @@ pub struct LeaseRow {
     /// The wave's round when it was granted.
     pub round: u32,
     pub worker: WorkerId,
+    /// Workspace dir: the plan's tree that the work starts from; absent for an empty one.
+    pub base: Option<Digest>,
     pub lost_after_ms: u64,
     pub granted: Utc,
     pub started: Option<Utc>,
@@ -252,6 +264,15 @@ pub struct Runner {
     pub version: String,
     /// A fingerprint; empty where there is none.
     pub account: String,
+}
+
+/// A lease that the engine no longer keeps, as the store remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastLease {
+    pub state: LeaseState,
+    pub worker: WorkerId,
+    /// Whether a result of it was accepted.
+    pub accepted: bool,
 }
 
 /// An unfinished plan as stored, from which the engine goes on after a restart.

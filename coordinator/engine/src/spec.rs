@@ -297,16 +297,7 @@ impl PlanSpec {
             });
         }
         let workspace = self.project.workspace;
-        PlanShape {
-            id,
-            name,
-            workspace,
-            base,
-            thor: self.thor,
-            budget: self.budget,
-            waves,
-            tasks,
-        }
+        PlanShape { id, name, workspace, base, thor: self.thor, budget: self.budget, waves, tasks }
     }
 }
 
@@ -319,10 +310,7 @@ impl TaskSpec {
             wave,
             priority: self.priority,
             depends_on: self.depends_on.clone(),
-            demand: Demand {
-                runner: self.runner.clone(),
-                requires: self.requires.clone(),
-            },
+            demand: Demand { runner: self.runner.clone(), requires: self.requires.clone() },
             agent: self.is_agent(),
             max_failures: self.max_failures,
             on_lost: self.on_lost,

@@ -346,9 +346,7 @@ impl LeaseState {
             "granted" => Self::Granted,
             "running" => Self::Running,
             "cancelling" => Self::Cancelling,
-            "unreachable" => Self::Unreachable {
-                cancelling: reason == "cancelling",
-            },
+            "unreachable" => Self::Unreachable { cancelling: reason == "cancelling" },
             "finished" => Self::Finished,
             "released" => Self::Released(ReleaseReason::from_word(reason)?),
             "lost" => Self::Lost,
@@ -359,9 +357,6 @@ impl LeaseState {
     /// Live or uncertain: an agent may be at work under it, so it counts to the cap.
     #[must_use]
     pub const fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::Granted | Self::Running | Self::Cancelling | Self::Unreachable { .. }
-        )
+        matches!(self, Self::Granted | Self::Running | Self::Cancelling | Self::Unreachable { .. })
     }
 }

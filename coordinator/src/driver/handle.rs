@@ -35,16 +35,9 @@ pub enum Request {
 /// Questions about what only the engine's memory knows.
 #[derive(Debug)]
 pub enum Look {
-    Holds {
-        plan: PlanId,
-        answer: oneshot::Sender<Holds>,
-    },
-    Connected {
-        answer: oneshot::Sender<Vec<wavegate_engine::WorkerId>>,
-    },
-    PendingVerdicts {
-        answer: oneshot::Sender<Vec<PendingVerdict>>,
-    },
+    Holds { plan: PlanId, answer: oneshot::Sender<Holds> },
+    Connected { answer: oneshot::Sender<Vec<wavegate_engine::WorkerId>> },
+    PendingVerdicts { answer: oneshot::Sender<Vec<PendingVerdict>> },
 }
 
 /// Why what waits waits, in words; computed when asked.
@@ -93,22 +86,14 @@ impl Handle {
     /// Applies an operator's input and waits until it is committed.
     pub async fn apply(&self, input: Input) -> Result<Reply, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Apply {
-            input: Box::new(input),
-            answer: Some(answer),
-        })
-        .await?;
+        self.request(Request::Apply { input: Box::new(input), answer: Some(answer) }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)?
     }
 
     /// Stores a plan that was read without errors.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Submit {
-            submission: Box::new(submission),
-            answer,
-        })
-        .await?;
+        self.request(Request::Submit { submission: Box::new(submission), answer }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)?
     }
 
@@ -122,46 +107,29 @@ impl Handle {
     }
 
     /// Hands a session's message over; its answers come through the session's sender.
-    pub async fn session_event(
-        &self,
-        session: SessionId,
-        event: SessionEvent,
-    ) -> Result<(), ApplyError> {
+    pub async fn session_event(&self, session: SessionId, event: SessionEvent) -> Result<(), ApplyError> {
         let input = Box::new(Input::Session { session, event });
-        self.request(Request::Apply {
-            input,
-            answer: None,
-        })
-        .await
+        self.request(Request::Apply { input, answer: None }).await
     }
 
     /// Why the waves and tasks of a plan wait.
     pub async fn holds(&self, plan: PlanId) -> Result<Holds, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Look {
-            look: Look::Holds { plan, answer },
-        })
-        .await?;
+        self.request(Request::Look { look: Look::Holds { plan, answer } }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)
     }
 
     /// The workers with an open session.
     pub async fn connected(&self) -> Result<Vec<wavegate_engine::WorkerId>, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Look {
-            look: Look::Connected { answer },
-        })
-        .await?;
+        self.request(Request::Look { look: Look::Connected { answer } }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)
     }
 
     /// The candidates that wait for a verdict from outside.
     pub async fn pending_verdicts(&self) -> Result<Vec<PendingVerdict>, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Look {
-            look: Look::PendingVerdicts { answer },
-        })
-        .await?;
+        self.request(Request::Look { look: Look::PendingVerdicts { answer } }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)
     }
 
@@ -172,9 +140,6 @@ impl Handle {
     }
 
     async fn request(&self, request: Request) -> Result<(), ApplyError> {
-        self.requests
-            .send(request)
-            .await
-            .map_err(|_| ApplyError::Stopping)
+        self.requests.send(request).await.map_err(|_| ApplyError::Stopping)
     }
 }

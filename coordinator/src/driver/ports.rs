@@ -1,7 +1,7 @@
 //! What the driver needs from the world: a store, a clock and an outbox.
 
 use wavegate_engine::{
-    Change, LeaseRow, Mono, PlanId, PlanSnapshot, SessionId, Utc, WorkBrief, WorkerRow,
+    Change, LeaseId, LeaseRow, Mono, PastLease, PlanId, PlanSnapshot, SessionId, Utc, WorkBrief, WorkerRow,
     spec::PlanSpec,
 };
 
@@ -43,6 +43,9 @@ pub trait Store {
         from: usize,
         limit: usize,
     ) -> Result<Option<usize>, StoreError>;
+
+    /// What is known of a lease that the engine does not keep; None when it never was.
+    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<PastLease>, StoreError>;
 
     /// Puts the text that a grant needs together with what the engine said of it.
     fn load_work(&mut self, lease: &LeaseRow, brief: &WorkBrief) -> Result<Work, StoreError>;

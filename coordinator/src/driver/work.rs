@@ -11,34 +11,13 @@ use wavegate_engine::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
     Welcome,
-    Grant {
-        number: u64,
-        lease: Box<LeaseRow>,
-        work: Box<Work>,
-    },
-    HeartbeatAck {
-        number: u64,
-        keep: Vec<LeaseId>,
-        stop: Vec<LeaseId>,
-    },
-    Cancel {
-        lease: LeaseId,
-        reason: &'static str,
-    },
-    Accepted {
-        lease: LeaseId,
-    },
-    Refused {
-        lease: LeaseId,
-        reason: String,
-    },
-    Drain {
-        reason: String,
-    },
-    Goodbye {
-        reason: String,
-        permanent: bool,
-    },
+    Grant { number: u64, lease: Box<LeaseRow>, work: Box<Work> },
+    HeartbeatAck { number: u64, keep: Vec<LeaseId>, stop: Vec<LeaseId> },
+    Cancel { lease: LeaseId, reason: &'static str },
+    Accepted { lease: LeaseId },
+    Refused { lease: LeaseId, reason: String },
+    Drain { reason: String },
+    Goodbye { reason: String, permanent: bool },
 }
 
 /// All that a worker needs to do the work of a lease.
@@ -81,6 +60,8 @@ pub enum WorkBody {
 pub struct ResultToIntegrate {
     pub key: String,
     pub changes: Option<Digest>,
+    /// The tree that it started from.
+    pub base: Option<Digest>,
     pub built_on: Vec<String>,
 }
 

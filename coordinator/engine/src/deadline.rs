@@ -1,0 +1,159 @@
+//! What time alone brings about. Owns the deadlines: silence, loss, the waits of retries, and plans
+//! that nobody can work on.
+
+use crate::{
+    effect::EventKind,
+    engine::{Engine, Occasion},
+    hold::duty_role,
+    ids::{Mono, PlanId, TaskIx, WaveIx},
+    plan::Plan,
+    row::Role,
+    state::{LeaseState, PauseReason, PlanState},
+    transition::LeaseEvent,
+};
+
+impl Engine {
+    /// When a [`crate::Input::Tick`] may have something to do; None: not before another input.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.wake
+    }
+
+    pub(crate) fn on_tick(&mut self, occasion: &mut Occasion<'_, '_>) {
+        let now = occasion.moment.mono;
+        self.forgive_gap(now);
+        self.fleet.mark_silent(now, self.config.timings.unreachable_after_ms);
+        let plans: Vec<_> = self.plans.keys().copied().collect();
+        for id in plans {
+            self.expire_leases(occasion, id);
+            let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
+                continue;
+            };
+            let due: Vec<TaskIx> =
+                plan.delayed.iter().filter(|(_, until)| **until <= now).map(|(task, _)| *task).collect();
+            for task in due {
+                plan.release_delay(task);
+            }
+            let pause_after = ctx.config.timings.no_worker_pause_ms;
+            if plan.idle_since.is_some_and(|since| now.since(since) >= pause_after) {
+                plan.idle_since = None;
+                plan.pause(
+                    &mut ctx,
+                    PauseReason::NoWorker,
+                    "no worker can do what waits; goes on by itself when one comes",
+                );
+            }
+        }
+        self.wake = None;
+    }
+
+    /// This process was stopped or the host slept: nobody could have been heard meanwhile, so every
+    /// lease gets its lost_after again.
+    fn forgive_gap(&mut self, now: Mono) {
+        let gap = self.last_tick.map_or(0, |last| now.since(last));
+        self.last_tick = Some(now);
+        if gap > self.config.timings.clock_gap_ms {
+            for plan in self.plans.values_mut() {
+                for lease in plan.leases.values_mut() {
+                    lease.base = now;
+                }
+            }
+        }
+    }
+
+    fn expire_leases(&mut self, occasion: &mut Occasion<'_, '_>, id: PlanId) {
+        let now = occasion.moment.mono;
+        let unreachable_after = self.config.timings.unreachable_after_ms;
+        let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
+            return;
+        };
+        let open: Vec<_> = plan
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.row.state.is_open())
+            .map(|(id, lease)| (*id, now.since(lease.base), lease.row.lost_after_ms))
+            .collect();
+        for (lease, silent_for, lost_after) in open {
+            if silent_for >= lost_after {
+                plan.on_lost(&mut ctx, lease, "its worker was silent for too long");
+            } else if silent_for >= unreachable_after
+                && plan.change_lease(&mut ctx, lease, LeaseEvent::Silent)
+                && let Some(kept) = plan.leases.get(&lease)
+            {
+                ctx.emit(plan.lease_event(EventKind::LeaseUnreachable, &kept.row));
+            }
+        }
+    }
+
+    /// When something may be due: the earliest deadline of all plans, and often enough to notice a
+    /// gap in our own clock.
+    pub(crate) fn plan_wake(&mut self, now: Mono) {
+        let timings = &self.config.timings;
+        let deadlines = self.plans.values().flat_map(|plan| {
+            let leases = plan.leases.values().filter(|lease| lease.row.state.is_open()).map(|lease| {
+                match lease.row.state {
+                    LeaseState::Unreachable { .. } => lease.base.plus(lease.row.lost_after_ms),
+                    LeaseState::Granted
+                    | LeaseState::Running
+                    | LeaseState::Cancelling
+                    | LeaseState::Finished
+                    | LeaseState::Released(_)
+                    | LeaseState::Lost => {
+                        lease.base.plus(timings.unreachable_after_ms.min(lease.row.lost_after_ms))
+                    }
+                }
+            });
+            let idle = plan.idle_since.map(|since| since.plus(timings.no_worker_pause_ms));
+            leases.chain(plan.delayed.values().copied()).chain(idle)
+        });
+        let regular = (!self.plans.is_empty()).then(|| now.plus(timings.clock_gap_ms / 3));
+        let silence = self.fleet.next_silence(timings.unreachable_after_ms);
+        self.wake = deadlines.chain(regular).chain(silence).min();
+    }
+
+    /// A plan of which nothing runs and nothing can: since when.
+    pub(crate) fn note_starved(&mut self, occasion: &mut Occasion<'_, '_>, id: PlanId) {
+        let now = occasion.moment.mono;
+        let starved = self.serves(id) && self.plans.get(&id).is_some_and(|plan| self.is_starved(plan));
+        if let Some(plan) = self.plans.get_mut(&id) {
+            plan.idle_since = if starved { plan.idle_since.or(Some(now)) } else { None };
+        }
+    }
+
+    fn is_starved(&self, plan: &Plan) -> bool {
+        plan.row.state == PlanState::Running
+            && plan.delayed.is_empty()
+            && !plan.leases.values().any(|lease| lease.row.state.is_open())
+            && self.waits_for_worker(plan) == Some(false)
+    }
+
+    /// Whether a connected worker could ever do something of what waits; None: nothing waits.
+    fn waits_for_worker(&self, plan: &Plan) -> Option<bool> {
+        let waves = (0..plan.waves.len() as u32).map(WaveIx);
+        let duties = waves.filter_map(|wave| duty_role(plan, wave)).map(|role| (role, None));
+        let tasks = plan.classes.iter().zip(&plan.ready).filter(|(_, ready)| !ready.is_empty());
+        let mut asked = duties.chain(tasks.map(|(demand, _)| (Role::Executor, Some(demand)))).peekable();
+        asked.peek()?;
+        Some(asked.any(|(role, demand)| self.fleet.missing(role, demand).is_none()))
+    }
+
+    /// A plan that paused for want of a worker goes on when one has come.
+    pub(crate) fn wake_starved(&mut self, occasion: &mut Occasion<'_, '_>, id: PlanId) {
+        let Some(plan) = self.plans.get(&id) else {
+            return;
+        };
+        if plan.row.state != PlanState::Paused(PauseReason::NoWorker)
+            || self.waits_for_worker(plan) == Some(false)
+        {
+            return;
+        }
+        let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
+            return;
+        };
+        plan.go_on(&mut ctx);
+        let mut event = plan.event(EventKind::PlanResumed);
+        event.reason = PauseReason::NoWorker.as_str().to_owned();
+        event.text = "a worker came".to_owned();
+        ctx.emit(event);
+    }
+}

@@ -1,0 +1,281 @@
+//! Why something waits. Owns the typed reasons and computes them when asked, by the same questions
+//! in the same order as a grant.
+
+use std::fmt;
+
+use crate::{
+    engine::Engine,
+    fleet::Fleet,
+    ids::{Mono, TaskIx, WaveIx},
+    plan::{Plan, STANDARD_CAP, is_settled},
+    row::Role,
+    spec::{Demand, ThorKind, WorkspaceKind},
+    state::{PauseReason, PlanState, TaskState, WaveBlock, WaveState},
+};
+
+/// Why a wave or a task is not granted anything now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldReason {
+    AwaitsApproval,
+    PlanPaused(PauseReason),
+    PlanBlocked(WaveBlock),
+    /// An embedded run grants its own plan only.
+    NotServed,
+    /// Waves that are not done, by key.
+    WavesBefore(Vec<String>),
+    /// Standard runs one wave at a time: the one that has begun, by key.
+    OneWaveAtATime(String),
+    WaveBlocked(WaveBlock),
+    /// Tasks that are not submitted, by key.
+    Dependencies(Vec<String>),
+    /// A retry's wait.
+    Delay {
+        ms: u64,
+    },
+    /// Mode standard.
+    Cap,
+    MaxAgents(u32),
+    NoWorker(Missing),
+    /// Every worker that could do it is full.
+    NoSlot,
+    /// The verdict comes from outside of the workers.
+    ExternalVerdict,
+    /// It is granted in this very step.
+    Next,
+}
+
+/// What no connected worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    Any,
+    Role(Role),
+    Runner(String),
+    Labels(Vec<String>),
+}
+
+impl HoldReason {
+    /// The reason's word; part of the API.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::AwaitsApproval => "awaits_approval",
+            Self::PlanPaused(_) => "plan_paused",
+            Self::PlanBlocked(_) => "plan_blocked",
+            Self::NotServed => "not_served",
+            Self::WavesBefore(_) => "waves_before",
+            Self::OneWaveAtATime(_) => "one_wave_at_a_time",
+            Self::WaveBlocked(_) => "wave_blocked",
+            Self::Dependencies(_) => "dependencies",
+            Self::Delay { .. } => "delay",
+            Self::Cap => "cap",
+            Self::MaxAgents(_) => "max_agents",
+            Self::NoWorker(_) => "no_worker",
+            Self::NoSlot => "no_slot",
+            Self::ExternalVerdict => "external_verdict",
+            Self::Next => "next",
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwaitsApproval => f.write_str("the plan awaits approval"),
+            Self::PlanPaused(reason) => write!(f, "the plan is paused ({reason})"),
+            Self::PlanBlocked(reason) => write!(f, "the plan is blocked ({reason})"),
+            Self::NotServed => f.write_str("this embedded run grants its own plan only"),
+            Self::WavesBefore(keys) => write!(f, "{} not done", keys.join(", ")),
+            Self::OneWaveAtATime(key) => {
+                write!(f, "one wave at a time in standard: {key} is not done")
+            }
+            Self::WaveBlocked(reason) => write!(f, "the wave is blocked ({reason})"),
+            Self::Dependencies(keys) => write!(f, "{} not submitted", keys.join(", ")),
+            Self::Delay { ms } => write!(f, "retry in {} s", ms.div_ceil(1000)),
+            Self::Cap => write!(f, "{} leases live", CAP_IN_WORDS),
+            Self::MaxAgents(most) => write!(f, "{most} agents at work, the coordinator's limit"),
+            Self::NoWorker(missing) => missing.fmt(f),
+            Self::NoSlot => f.write_str("every worker that could do it is full"),
+            Self::ExternalVerdict => f.write_str("a verdict from outside"),
+            Self::Next => f.write_str("next to be granted"),
+        }
+    }
+}
+
+const CAP_IN_WORDS: &str = {
+    assert!(STANDARD_CAP == 3, "the word says three");
+    "three"
+};
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("no worker is connected"),
+            Self::Role(role) => write!(f, "no connected worker has the role {role}"),
+            Self::Runner(runner) => write!(f, "no connected worker has the runner {runner}"),
+            Self::Labels(labels) => write!(f, "no connected worker has the labels {}", labels.join(", ")),
+        }
+    }
+}
+
+impl Fleet {
+    /// What is missing for such a lease, if no connected worker can ever do it as things are.
+    pub(crate) fn missing(&self, role: Role, demand: Option<&Demand>) -> Option<Missing> {
+        if self.connected().any(|worker| worker.can(role, demand)) {
+            return None;
+        }
+        let has = |demand: Option<&Demand>| self.connected().any(|worker| worker.can(role, demand));
+        let awake = self.connected().any(|worker| worker.is_awake());
+        Some(match demand {
+            _ if !awake => Missing::Any,
+            _ if !has(None) => Missing::Role(role),
+            Some(demand) if !has(Some(&Demand { requires: Vec::new(), ..demand.clone() })) => {
+                Missing::Runner(demand.runner.clone())
+            }
+            Some(demand) => Missing::Labels(demand.requires.clone()),
+            None => Missing::Role(role),
+        })
+    }
+}
+
+impl Engine {
+    /// Why the waves and tasks of a plan wait; those that do not wait are left out. None: no such
+    /// open plan.
+    #[must_use]
+    pub fn holds(&self, plan: crate::ids::PlanId, now: Mono) -> Option<Holds> {
+        let plan = self.plans.get(&plan)?;
+        let whole = self.plan_hold(plan);
+        let mut holds = Holds::default();
+        for wave in (0..plan.waves.len() as u32).map(WaveIx) {
+            if let Some(reason) = self.wave_hold(plan, wave, whole.as_ref()) {
+                holds.waves.push((wave, reason));
+            }
+        }
+        for task in (0..plan.tasks.len() as u32).map(TaskIx) {
+            if matches!(plan.tasks[task.at()].state, TaskState::Pending { .. }) {
+                holds.tasks.push((task, self.task_hold(plan, task, now, whole.as_ref())));
+            }
+        }
+        Some(holds)
+    }
+
+    /// What keeps the whole plan from being granted anything.
+    pub(crate) fn plan_hold(&self, plan: &Plan) -> Option<HoldReason> {
+        match plan.row.state {
+            PlanState::AwaitingApproval => Some(HoldReason::AwaitsApproval),
+            PlanState::Paused(reason) => Some(HoldReason::PlanPaused(reason)),
+            PlanState::Blocked(reason) => Some(HoldReason::PlanBlocked(reason)),
+            PlanState::Running if !self.serves(plan.id()) => Some(HoldReason::NotServed),
+            PlanState::Running | PlanState::Done | PlanState::Cancelled => None,
+        }
+    }
+
+    fn wave_hold(&self, plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> Option<HoldReason> {
+        let row = &plan.waves[wave.at()];
+        match row.row.state {
+            WaveState::Waiting => Some(waiting_wave(plan, wave, whole)),
+            WaveState::Blocked(reason) => Some(HoldReason::WaveBlocked(reason)),
+            WaveState::Integrating | WaveState::Publishing | WaveState::Validating if row.duty.is_some() => {
+                None
+            }
+            WaveState::Integrating | WaveState::Publishing => {
+                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Executor, None)))
+            }
+            WaveState::Validating if plan.shape.thor == ThorKind::External => {
+                Some(HoldReason::ExternalVerdict)
+            }
+            WaveState::Validating => {
+                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Thor, None)))
+            }
+            WaveState::Running | WaveState::Done | WaveState::Cancelled => None,
+        }
+    }
+
+    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Mono, whole: Option<&HoldReason>) -> HoldReason {
+        let (shape, _) = plan.task(task);
+        if let Some(whole) = whole {
+            return whole.clone();
+        }
+        match plan.waves[shape.wave.at()].row.state {
+            WaveState::Waiting => return waiting_wave(plan, shape.wave, None),
+            WaveState::Blocked(reason) => return HoldReason::WaveBlocked(reason),
+            WaveState::Running
+            | WaveState::Integrating
+            | WaveState::Validating
+            | WaveState::Publishing
+            | WaveState::Done
+            | WaveState::Cancelled => {}
+        }
+        let unmet: Vec<_> = shape
+            .depends_on
+            .iter()
+            .filter(|dependency| !is_settled(plan.tasks[dependency.at()].state))
+            .map(|dependency| plan.shape.tasks[dependency.at()].key.clone())
+            .collect();
+        if !unmet.is_empty() {
+            return HoldReason::Dependencies(unmet);
+        }
+        if let Some(until) = plan.delayed.get(&task) {
+            return HoldReason::Delay { ms: until.since(now) };
+        }
+        self.limit(plan).unwrap_or_else(|| self.full_or_missing(Role::Executor, Some(&shape.demand)))
+    }
+
+    /// The limit on agents that keeps the plan from one more task lease.
+    pub(crate) fn limit(&self, plan: &Plan) -> Option<HoldReason> {
+        if plan.cap().is_some_and(|cap| plan.open_tasks >= cap) {
+            return Some(HoldReason::Cap);
+        }
+        let most = self.config.max_agents?;
+        let open: u32 = self.plans.values().map(|plan| plan.open_tasks).sum();
+        (open >= most).then_some(HoldReason::MaxAgents(most))
+    }
+
+    fn full_or_missing(&self, role: Role, demand: Option<&Demand>) -> HoldReason {
+        if let Some(missing) = self.fleet.missing(role, demand) {
+            return HoldReason::NoWorker(missing);
+        }
+        let free = self.fleet.connected().any(|worker| {
+            let slots = worker.row.slots.map_or(u64::MAX, u64::from);
+            worker.can(role, demand) && self.index.count_of(&worker.row.id) < slots
+        });
+        if free { HoldReason::Next } else { HoldReason::NoSlot }
+    }
+}
+
+/// What waits in a plan, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holds {
+    pub waves: Vec<(WaveIx, HoldReason)>,
+    pub tasks: Vec<(TaskIx, HoldReason)>,
+}
+
+fn waiting_wave(plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> HoldReason {
+    let key = |wave: WaveIx| plan.shape.waves[wave.at()].key.clone();
+    let before: Vec<_> = plan.waves_before(wave).map(key).collect();
+    if !before.is_empty() {
+        return HoldReason::WavesBefore(before);
+    }
+    match (whole, plan.wave_in_the_way(wave)) {
+        (Some(whole), _) => whole.clone(),
+        (None, Some(other)) => HoldReason::OneWaveAtATime(key(other)),
+        (None, None) => HoldReason::Next,
+    }
+}
+
+/// Whether a wave in this state waits for a lease of the coordinator's own doing.
+pub(crate) fn duty_role(plan: &Plan, wave: WaveIx) -> Option<Role> {
+    let wave = &plan.waves[wave.at()];
+    if wave.duty.is_some() {
+        return None;
+    }
+    match wave.row.state {
+        WaveState::Validating => (plan.shape.thor == ThorKind::Worker).then_some(Role::Thor),
+        WaveState::Integrating => (plan.shape.workspace != WorkspaceKind::None).then_some(Role::Executor),
+        WaveState::Waiting
+        | WaveState::Running
+        | WaveState::Publishing
+        | WaveState::Done
+        | WaveState::Blocked(_)
+        | WaveState::Cancelled => None,
+    }
+}

@@ -1,0 +1,352 @@
+//! One plan in memory. Owns its rows, its leases and what can be derived of them (what is ready, how
+//! many tasks of a wave are in which state), and keeps both in step with the changes it emits.
+//!
+//! The rooms below decide by occasion: `progress` what follows by itself, `outcome` what the end of a
+//! lease means, `verdict` what Thor's word means, `steer` and `resolve` what a person asks.
+
+mod outcome;
+mod progress;
+mod resolve;
+mod steer;
+mod verdict;
+mod write;
+
+pub(crate) use write::is_settled;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::Config,
+    effect::{Effects, Event, EventKind, Message, Send},
+    fleet::{Fleet, LeaseIndex},
+    ids::{LeaseId, Moment, Mono, PlanId, TaskIx, WaveIx, WorkerId},
+    row::{LeaseRow, LeaseWork, PlanRow, PlanSnapshot, TaskRow, WaveRow},
+    spec::{Demand, PlanShape, TaskShape},
+    state::{LeaseState, Mode, PlanState, TaskState, WaveState},
+};
+
+/// What a decision may look at and write to, besides its plan.
+pub(crate) struct Context<'a, 'm> {
+    pub(crate) moment: &'a mut Moment<'m>,
+    pub(crate) effects: &'a mut Effects,
+    pub(crate) fleet: &'a mut Fleet,
+    pub(crate) index: &'a mut LeaseIndex,
+    pub(crate) config: &'a Config,
+}
+
+pub(crate) struct Plan {
+    pub(crate) shape: PlanShape,
+    pub(crate) row: PlanRow,
+    pub(crate) waves: Vec<Wave>,
+    pub(crate) tasks: Vec<TaskRow>,
+    /// Open leases, and each task's newest lease if it is lost.
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// The kinds of demand of its tasks, and what is ready of each, by priority and plan order.
+    pub(crate) classes: Vec<Demand>,
+    pub(crate) ready: Vec<BTreeSet<(u8, TaskIx)>>,
+    /// Pending tasks that wait for a time.
+    pub(crate) delayed: BTreeMap<TaskIx, Mono>,
+    /// Open task leases: what the cap counts.
+    pub(crate) open_tasks: u32,
+    /// Since when nothing runs and nothing can.
+    pub(crate) idle_since: Option<Mono>,
+    /// Something changed that may let it progress.
+    pub(crate) stirred: bool,
+    class_of: Vec<usize>,
+    dependents: Vec<Vec<TaskIx>>,
+    lease_of: BTreeMap<TaskIx, LeaseId>,
+}
+
+pub(crate) struct Wave {
+    pub(crate) row: WaveRow,
+    /// Its open integrate or validate lease.
+    pub(crate) duty: Option<LeaseId>,
+    counts: Counts,
+    ready: u32,
+    delayed: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    pending: u32,
+    leased: u32,
+    blocked: u32,
+}
+
+pub(crate) struct Lease {
+    pub(crate) row: LeaseRow,
+    /// When its worker last proved that it holds it.
+    pub(crate) base: Mono,
+    /// The number of its grant in the worker's session; 0 when it was held before this session began,
+    /// [`GRANT_UNKNOWN`] until its worker has said that it holds it.
+    pub(crate) grant: u64,
+}
+
+impl Plan {
+    /// A plan that awaits approval.
+    pub(crate) fn submitted(shape: PlanShape) -> Self {
+        let row = PlanRow {
+            state: PlanState::AwaitingApproval,
+            mode: None,
+            tier: None,
+            tree: shape.base,
+            spent: crate::row::Usage::default(),
+            budget: shape.budget,
+            approved: None,
+            ended: None,
+        };
+        let waves = vec![WaveRow::new(); shape.waves.len()];
+        let tasks = vec![TaskRow::new(); shape.tasks.len()];
+        Self::build(shape, row, waves, tasks)
+    }
+
+    /// A plan as stored; every lease gets its lost_after again from `now`.
+    pub(crate) fn restored(snapshot: PlanSnapshot, moment: &Moment<'_>, index: &mut LeaseIndex) -> Self {
+        let PlanSnapshot { shape, row, waves, tasks, leases, requested_mode: _ } = snapshot;
+        let mut plan = Self::build(shape, row, waves, tasks);
+        for row in leases {
+            plan.adopt(row, moment.mono, index);
+        }
+        for at in 0..plan.tasks.len() {
+            if let TaskState::Pending { not_before: Some(time) } = plan.tasks[at].state {
+                let wait = u64::try_from(time.0.saturating_sub(moment.utc.0)).unwrap_or(0);
+                // A wall clock that was set back must not hold a task for hours.
+                plan.delayed.insert(TaskIx(at as u32), moment.mono.plus(wait.min(MAX_RESTORED_DELAY_MS)));
+            }
+        }
+        for at in 0..plan.waves.len() {
+            plan.refresh_wave(WaveIx(at as u32));
+        }
+        plan
+    }
+
+    fn build(shape: PlanShape, row: PlanRow, waves: Vec<WaveRow>, tasks: Vec<TaskRow>) -> Self {
+        let mut by_demand = BTreeMap::new();
+        let mut classes = Vec::new();
+        let mut class_of = Vec::with_capacity(tasks.len());
+        let mut dependents = vec![Vec::new(); tasks.len()];
+        for (task, at) in shape.tasks.iter().zip(0..) {
+            class_of.push(*by_demand.entry(&task.demand).or_insert_with(|| {
+                classes.push(task.demand.clone());
+                classes.len() - 1
+            }));
+            for dependency in &task.depends_on {
+                dependents[dependency.at()].push(TaskIx(at));
+            }
+        }
+        let mut plan = Self {
+            row,
+            waves: waves.into_iter().map(Wave::new).collect(),
+            ready: vec![BTreeSet::new(); classes.len()],
+            classes,
+            class_of,
+            dependents,
+            tasks,
+            leases: BTreeMap::new(),
+            lease_of: BTreeMap::new(),
+            delayed: BTreeMap::new(),
+            open_tasks: 0,
+            idle_since: None,
+            stirred: true,
+            shape,
+        };
+        for at in 0..plan.tasks.len() {
+            let state = plan.tasks[at].state;
+            let wave = plan.shape.tasks[at].wave;
+            plan.waves[wave.at()].counts.add(state);
+        }
+        plan
+    }
+
+    fn adopt(&mut self, row: LeaseRow, now: Mono, index: &mut LeaseIndex) {
+        if row.state.is_open() {
+            index.open(row.id, row.plan, &row.worker);
+        } else {
+            index.plan_of.insert(row.id, row.plan);
+        }
+        match row.work {
+            LeaseWork::Task { task, .. } => {
+                self.lease_of.insert(task, row.id);
+                self.open_tasks += u32::from(row.state.is_open());
+            }
+            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
+                self.waves[row.wave.at()].duty = Some(row.id)
+            }
+        }
+        self.leases.insert(row.id, Lease { row, base: now, grant: GRANT_UNKNOWN });
+    }
+
+    pub(crate) fn id(&self) -> PlanId {
+        self.shape.id
+    }
+
+    pub(crate) fn task(&self, task: TaskIx) -> (&TaskShape, &TaskRow) {
+        (&self.shape.tasks[task.at()], &self.tasks[task.at()])
+    }
+
+    pub(crate) fn task_named(&self, key: &str) -> Option<TaskIx> {
+        self.shape.tasks.iter().position(|task| task.key == key).map(|at| TaskIx(at as u32))
+    }
+
+    pub(crate) fn wave_named(&self, key: &str) -> Option<WaveIx> {
+        self.shape.waves.iter().position(|wave| wave.key == key).map(|at| WaveIx(at as u32))
+    }
+
+    pub(crate) fn tasks_of(&self, wave: WaveIx) -> impl Iterator<Item = TaskIx> + use<> {
+        self.shape.waves[wave.at()].tasks.clone().map(TaskIx)
+    }
+
+    pub(crate) fn waves_in(&self, state: WaveState) -> impl Iterator<Item = WaveIx> {
+        (0..self.waves.len() as u32).map(WaveIx).filter(move |wave| self.waves[wave.at()].row.state == state)
+    }
+
+    /// The most task leases that may be open at once; None: no limit.
+    pub(crate) fn cap(&self) -> Option<u32> {
+        match self.row.mode {
+            Some(Mode::Max) => None,
+            Some(Mode::Standard) | None => Some(STANDARD_CAP),
+        }
+    }
+
+    /// Tasks that wait for this one, directly or not.
+    pub(crate) fn all_dependents(&self, task: TaskIx) -> BTreeSet<TaskIx> {
+        closure(task, |task| &self.dependents[task.at()])
+    }
+
+    /// Tasks that this one waits for, directly or not.
+    pub(crate) fn all_dependencies(&self, task: TaskIx) -> BTreeSet<TaskIx> {
+        closure(task, |task| &self.shape.tasks[task.at()].depends_on)
+    }
+
+    /// Whether nothing of it can happen any more, so that it can be forgotten.
+    pub(crate) fn is_over(&self) -> bool {
+        self.row.state.is_final() && !self.leases.values().any(|lease| lease.row.state.is_open())
+    }
+
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
+        Event {
+            kind,
+            plan: Some(self.id()),
+            wave: None,
+            task: None,
+            lease: None,
+            worker: None,
+            actor: COORDINATOR.to_owned(),
+            reason: String::new(),
+            text: String::new(),
+        }
+    }
+}
+
+/// No heartbeat has seen such a grant, so a lease missing from one was not dropped.
+const GRANT_UNKNOWN: u64 = u64::MAX;
+
+/// The actor of what follows by itself.
+pub(crate) const COORDINATOR: &str = "coordinator";
+
+/// Task leases of a plan in mode standard: the rule that this program enforces.
+pub const STANDARD_CAP: u32 = 3;
+
+/// The longest retry delay with its jitter, see [`crate::Timings::retry_delays_ms`].
+const MAX_RESTORED_DELAY_MS: u64 = 180_000;
+
+fn closure<'a>(task: TaskIx, next: impl Fn(TaskIx) -> &'a Vec<TaskIx>) -> BTreeSet<TaskIx> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![task];
+    while let Some(task) = open.pop() {
+        open.extend(next(task).iter().filter(|next| found.insert(**next)));
+    }
+    found
+}
+
+impl Wave {
+    fn new(row: WaveRow) -> Self {
+        Self { row, duty: None, counts: Counts::default(), ready: 0, delayed: 0 }
+    }
+}
+
+impl Counts {
+    fn of(&mut self, state: TaskState) -> Option<&mut u32> {
+        match state {
+            TaskState::Pending { .. } => Some(&mut self.pending),
+            TaskState::Leased => Some(&mut self.leased),
+            TaskState::Blocked(_) => Some(&mut self.blocked),
+            TaskState::Submitted | TaskState::Done | TaskState::Skipped | TaskState::Cancelled => None,
+        }
+    }
+
+    fn add(&mut self, state: TaskState) {
+        if let Some(count) = self.of(state) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, state: TaskState) {
+        if let Some(count) = self.of(state) {
+            *count -= 1;
+        }
+    }
+}
+
+impl WaveRow {
+    /// A wave that has not begun.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: WaveState::Waiting,
+            round: 1,
+            candidate: None,
+            target: None,
+            target_moves: 0,
+            integrate_failures: 0,
+            validate_failures: 0,
+        }
+    }
+}
+
+impl Default for WaveRow {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TaskRow {
+    /// A task that has not begun.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: TaskState::Pending { not_before: None },
+            attempt: 0,
+            failures: 0,
+            losses: 0,
+            rejections: 0,
+            evidence_only: false,
+            result: None,
+        }
+    }
+}
+
+impl Default for TaskRow {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Context<'_, '_> {
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.effects.changes.push(crate::effect::Change::Event(event));
+    }
+
+    /// Sends to the worker if it is connected; if not, its hello will bring the matter up again.
+    pub(crate) fn send(&mut self, worker: &WorkerId, message: Message) {
+        if let Some(session) = self.fleet.session_of(worker) {
+            self.effects.sends.push(Send { session, message });
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn is_lost(&self) -> bool {
+        self.row.state == LeaseState::Lost
+    }
+}

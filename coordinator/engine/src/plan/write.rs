@@ -1,0 +1,203 @@
+//! The only ways to change a plan's rows: each applies the transition, emits the change, and keeps
+//! the derived counts and sets in step.
+
+use super::{Context, Lease, Plan};
+use crate::{
+    effect::Change,
+    ids::{LeaseId, TaskIx, WaveIx},
+    row::{LeaseRow, LeaseWork, PlanRow, TaskRow, WaveRow},
+    state::{PlanState, TaskState, WaveState},
+    transition::{LeaseEvent, TaskEvent},
+};
+
+impl Plan {
+    pub(crate) fn change_plan(&mut self, ctx: &mut Context<'_, '_>, change: impl FnOnce(&mut PlanRow)) {
+        let was = self.row.state.name();
+        change(&mut self.row);
+        self.stirred = true;
+        ctx.effects.changes.push(Change::Plan { id: self.id(), was, row: self.row.clone() });
+    }
+
+    pub(crate) fn set_state(&mut self, ctx: &mut Context<'_, '_>, state: PlanState) {
+        let now = ctx.moment.utc;
+        self.change_plan(ctx, |row| {
+            row.state = state;
+            if state.is_final() {
+                row.ended = Some(now);
+            }
+        });
+    }
+
+    pub(crate) fn change_wave(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        wave: WaveIx,
+        change: impl FnOnce(&mut WaveRow),
+    ) {
+        let row = &mut self.waves[wave.at()].row;
+        let was = row.state;
+        change(row);
+        let row = row.clone();
+        let running = |state| state == WaveState::Running;
+        let refresh = running(was) != running(row.state);
+        ctx.effects.changes.push(Change::Wave { plan: self.shape.id, wave, was: was.name(), row });
+        self.stirred = true;
+        if refresh {
+            self.refresh_wave(wave);
+        }
+    }
+
+    /// Applies the event and then `adjust` to the task's row. False, and nothing changed, when the
+    /// task's state cannot take the event.
+    pub(crate) fn change_task(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        task: TaskIx,
+        event: TaskEvent,
+        adjust: impl FnOnce(&mut TaskRow),
+    ) -> bool {
+        let row = &mut self.tasks[task.at()];
+        let was = row.state;
+        let Ok(next) = was.next(event) else {
+            return false;
+        };
+        row.state = next;
+        adjust(row);
+        let row = row.clone();
+        ctx.effects.changes.push(Change::Task { plan: self.shape.id, task, was: was.name(), row });
+        self.recount(ctx, task, was, next);
+        true
+    }
+
+    fn recount(&mut self, ctx: &Context<'_, '_>, task: TaskIx, was: TaskState, next: TaskState) {
+        let wave = &mut self.waves[self.shape.tasks[task.at()].wave.at()];
+        wave.counts.remove(was);
+        wave.counts.add(next);
+        if self.delayed.remove(&task).is_some() {
+            wave.delayed -= 1;
+        }
+        if let TaskState::Pending { not_before: Some(time) } = next {
+            let wait = u64::try_from(time.0.saturating_sub(ctx.moment.utc.0)).unwrap_or(0);
+            self.delayed.insert(task, ctx.moment.mono.plus(wait));
+            wave.delayed += 1;
+        }
+        self.stirred = true;
+        self.refresh(task);
+        for at in 0..self.dependents[task.at()].len() {
+            self.refresh(self.dependents[task.at()][at]);
+        }
+    }
+
+    /// The wait of a delayed task is over.
+    pub(crate) fn release_delay(&mut self, task: TaskIx) {
+        if self.delayed.remove(&task).is_some() {
+            self.waves[self.shape.tasks[task.at()].wave.at()].delayed -= 1;
+            self.stirred = true;
+            self.refresh(task);
+        }
+    }
+
+    pub(super) fn refresh_wave(&mut self, wave: WaveIx) {
+        let mut delayed = 0;
+        for task in self.tasks_of(wave) {
+            delayed += u32::from(self.delayed.contains_key(&task));
+            self.refresh(task);
+        }
+        self.waves[wave.at()].delayed = delayed;
+    }
+
+    /// Puts the task into the set of what is ready, or takes it out.
+    fn refresh(&mut self, task: TaskIx) {
+        let shape = &self.shape.tasks[task.at()];
+        let wave = &mut self.waves[shape.wave.at()];
+        let set = &mut self.ready[self.class_of[task.at()]];
+        let is_ready = wave.row.state == WaveState::Running
+            && matches!(self.tasks[task.at()].state, TaskState::Pending { .. })
+            && !self.delayed.contains_key(&task)
+            && shape.depends_on.iter().all(|dependency| is_settled(self.tasks[dependency.at()].state));
+        if is_ready && set.insert((shape.priority, task)) {
+            wave.ready += 1;
+        } else if !is_ready && set.remove(&(shape.priority, task)) {
+            wave.ready -= 1;
+        }
+    }
+
+    /// Records a grant. The caller sends it.
+    pub(crate) fn open_lease(&mut self, ctx: &mut Context<'_, '_>, row: LeaseRow, grant: u64) {
+        ctx.index.open(row.id, row.plan, &row.worker);
+        match row.work {
+            LeaseWork::Task { task, .. } => {
+                self.open_tasks += 1;
+                // A lost lease gives up its right to a late result when a newer attempt is granted.
+                if let Some(old) = self.lease_of.insert(task, row.id) {
+                    self.leases.remove(&old);
+                    ctx.index.forget(old);
+                }
+            }
+            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
+                self.waves[row.wave.at()].duty = Some(row.id)
+            }
+        }
+        ctx.effects.changes.push(Change::LeaseGranted(row.clone()));
+        self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant });
+    }
+
+    /// Applies the event to a lease that the plan keeps. False, and nothing changed, when there is
+    /// none or its state cannot take the event.
+    pub(crate) fn change_lease(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId, event: LeaseEvent) -> bool {
+        let now = ctx.moment.utc;
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return false;
+        };
+        let was = lease.row.state;
+        let Ok(next) = was.next(event) else {
+            return false;
+        };
+        let row = &mut lease.row;
+        row.state = next;
+        if matches!(event, LeaseEvent::Started | LeaseEvent::Heard) && row.started.is_none() {
+            row.started = Some(now);
+        }
+        if !next.is_open() {
+            row.ended = Some(now);
+        }
+        let row = row.clone();
+        if was.is_open() && !next.is_open() {
+            self.close_lease(ctx, &row);
+        }
+        if !next.is_open()
+            && (!matches!(event, LeaseEvent::Lost) || !matches!(row.work, LeaseWork::Task { .. }))
+        {
+            self.forget_lease(ctx, &row);
+        }
+        ctx.effects.changes.push(Change::Lease { was: was.name(), row });
+        self.stirred = true;
+        true
+    }
+
+    fn close_lease(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow) {
+        ctx.index.close(row.id, &row.worker);
+        match row.work {
+            LeaseWork::Task { .. } => self.open_tasks -= 1,
+            LeaseWork::Integrate | LeaseWork::Validate { .. } => self.waves[row.wave.at()].duty = None,
+        }
+    }
+
+    fn forget_lease(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow) {
+        self.leases.remove(&row.id);
+        ctx.index.forget(row.id);
+        if let LeaseWork::Task { task, .. } = row.work
+            && self.lease_of.get(&task) == Some(&row.id)
+        {
+            self.lease_of.remove(&task);
+        }
+    }
+}
+
+/// Whether what depends on such a task may start.
+pub(crate) const fn is_settled(state: TaskState) -> bool {
+    match state {
+        TaskState::Submitted | TaskState::Done | TaskState::Skipped | TaskState::Cancelled => true,
+        TaskState::Pending { .. } | TaskState::Leased | TaskState::Blocked(_) => false,
+    }
+}

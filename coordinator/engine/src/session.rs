@@ -1,0 +1,387 @@
+//! What sessions bring. Owns how a worker comes, resumes, reports and goes; a report on a lease that
+//! is not its own or not current is refused in words and changes nothing.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    effect::{Change, EventKind, Message, Reply, Send},
+    engine::{Engine, Occasion},
+    fleet::Session,
+    ids::{LeaseId, SessionId, WorkerId},
+    input::{Hello, Refusal, SessionEvent},
+    row::{PastLease, Report, Usage, WorkerRow},
+    state::{LeaseState, ReleaseReason},
+    transition::LeaseEvent,
+};
+
+impl Engine {
+    pub(crate) fn on_session(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        session: SessionId,
+        event: SessionEvent,
+    ) -> Result<Reply, Refusal> {
+        if let SessionEvent::Hello(hello) = event {
+            self.on_hello(occasion, session, *hello);
+            return Ok(Reply::Done);
+        }
+        let worker = self.fleet.worker_of(session).ok_or(Refusal::NoSession)?.row.id.clone();
+        self.fleet.heard(session, occasion.moment.mono);
+        match event {
+            SessionEvent::Hello(_) => {}
+            SessionEvent::Heartbeat { number, held, last_grant } => {
+                self.on_heartbeat(occasion, session, &worker, number, &held, last_grant);
+            }
+            SessionEvent::Started { lease } => self.on_started(occasion, &worker, lease),
+            SessionEvent::Progress { lease, usage } => self.on_progress(occasion, &worker, lease, usage),
+            SessionEvent::Finished { lease, report, past } => {
+                self.on_finished(occasion, session, &worker, lease, *report, past);
+            }
+            SessionEvent::Released { lease, reason, note, past } => {
+                self.on_released(occasion, session, &worker, lease, reason, &note, past);
+            }
+            SessionEvent::Draining => self.set_draining(occasion, &worker, "worker"),
+            SessionEvent::Closed => self.on_closed(occasion, session),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn on_hello(&mut self, occasion: &mut Occasion<'_, '_>, session: SessionId, hello: Hello) {
+        if self.fleet.worker_of(session).is_some() {
+            say(occasion, session, goodbye("a session says hello once", false));
+            return;
+        }
+        let known = self.fleet.worker(&hello.worker);
+        let same_instance = known.is_some_and(|worker| worker.row.instance == hello.instance);
+        let old = known.and_then(|worker| worker.session.clone());
+        if let Some(old) = old {
+            let silent_for = occasion.moment.mono.since(old.heard);
+            if !same_instance && silent_for < self.config.timings.unreachable_after_ms {
+                let reason = "another live worker has this identity: stop it, or give this one a state directory of its own";
+                say(occasion, session, goodbye(reason, false));
+                return;
+            }
+            say(occasion, old.id, goodbye("the worker opened a newer session", false));
+            self.fleet.close(old.id);
+        }
+        let row = self.worker_row(occasion, &hello);
+        occasion.effects.changes.push(Change::Worker(row.clone()));
+        let mut event = Self::worker_event(EventKind::WorkerConnected, &row.id);
+        event.text = row.name.clone();
+        occasion.effects.changes.push(Change::Event(event));
+        self.fleet
+            .put(row, Some(Session { id: session, grants: 0, heard: occasion.moment.mono, silent: false }));
+        say(occasion, session, Message::Welcome);
+        self.resume(occasion, session, &hello, same_instance);
+    }
+
+    fn worker_row(&self, occasion: &Occasion<'_, '_>, hello: &Hello) -> WorkerRow {
+        let now = occasion.moment.utc;
+        WorkerRow {
+            id: hello.worker.clone(),
+            instance: hello.instance.clone(),
+            name: hello.name.clone(),
+            host: hello.host.clone(),
+            version: hello.version.clone(),
+            roles: hello.roles.clone(),
+            runners: hello.runners.clone(),
+            labels: hello.labels.clone(),
+            slots: hello.slots,
+            draining: hello.draining,
+            first_seen: self.fleet.worker(&hello.worker).map_or(now, |worker| worker.row.first_seen),
+            last_seen: now,
+        }
+    }
+
+    /// What the worker held before it came: kept, given back, or lost with its old process.
+    fn resume(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        session: SessionId,
+        hello: &Hello,
+        same_instance: bool,
+    ) {
+        let held: BTreeSet<_> = hello.held.iter().copied().collect();
+        let open = self.index.open_of(&hello.worker);
+        for lease in &open {
+            if held.contains(lease) {
+                self.hear(occasion, *lease);
+                self.mark_seen(*lease);
+                self.repeat_cancel(occasion, session, *lease);
+            } else if same_instance {
+                // It never had the grant, or its word of the end got lost: nobody's fault.
+                self.release(occasion, *lease, ReleaseReason::Unanswered, "the worker came back without it");
+            } else {
+                self.lose(occasion, *lease, "its worker's process is gone");
+            }
+        }
+    }
+
+    /// Its grant was seen, if not in this session.
+    fn mark_seen(&mut self, lease: LeaseId) {
+        if let Some(plan) = self.index.plan_of.get(&lease)
+            && let Some(plan) = self.plans.get_mut(plan)
+            && let Some(lease) = plan.leases.get_mut(&lease)
+        {
+            lease.grant = 0;
+        }
+    }
+
+    fn repeat_cancel(&self, occasion: &mut Occasion<'_, '_>, session: SessionId, lease: LeaseId) {
+        if self.lease_state(lease) == Some(LeaseState::Cancelling) {
+            say(occasion, session, Message::Cancel { lease, reason: "cancelled while the worker was away" });
+        }
+    }
+
+    fn on_heartbeat(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        session: SessionId,
+        worker: &WorkerId,
+        number: u64,
+        held: &[LeaseId],
+        last_grant: u64,
+    ) {
+        let open: BTreeSet<_> = self.index.open_of(worker).into_iter().collect();
+        let held: BTreeSet<_> = held.iter().copied().collect();
+        let keep: Vec<_> = held.intersection(&open).copied().collect();
+        let stop = held.difference(&open).copied().collect();
+        for lease in &keep {
+            self.hear(occasion, *lease);
+        }
+        for lease in open.difference(&held) {
+            // Seen and no longer held, without a word of its end. An unseen one is on its way.
+            if self.grant_number(*lease) <= last_grant {
+                self.lose(occasion, *lease, "its worker no longer holds it");
+            }
+        }
+        say(occasion, session, Message::HeartbeatAck { number, keep, stop });
+    }
+
+    fn on_started(&mut self, occasion: &mut Occasion<'_, '_>, worker: &WorkerId, lease: LeaseId) {
+        self.with_own_lease(occasion, worker, lease, |plan, ctx| {
+            let Some(row) = plan.leases.get(&lease).map(|lease| lease.row.clone()) else {
+                return;
+            };
+            if plan.change_lease(ctx, lease, LeaseEvent::Started) {
+                ctx.emit(plan.lease_event(EventKind::LeaseStarted, &row));
+            }
+        });
+    }
+
+    fn on_progress(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        worker: &WorkerId,
+        lease: LeaseId,
+        usage: Usage,
+    ) {
+        self.with_own_lease(occasion, worker, lease, |plan, ctx| {
+            if let Some(lease) = plan.leases.get_mut(&lease) {
+                lease.row.progress = usage;
+                let row = lease.row.clone();
+                ctx.effects.changes.push(Change::Lease { was: row.state.name(), row });
+            }
+        });
+    }
+
+    fn on_finished(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        session: SessionId,
+        worker: &WorkerId,
+        lease: LeaseId,
+        report: Report,
+        past: Option<PastLease>,
+    ) {
+        if self.owns(worker, lease) {
+            self.with_own_lease(occasion, worker, lease, |plan, ctx| plan.on_finished(ctx, lease, report));
+            return;
+        }
+        let answer =
+            match past.filter(|past| past.worker == *worker && !self.index.plan_of.contains_key(&lease)) {
+                Some(past) if past.accepted => Message::Accepted { lease },
+                Some(past) => {
+                    // Its cost is booked either way.
+                    let report = Box::new(report);
+                    occasion.effects.changes.push(Change::Result { lease, accepted: false, report });
+                    let reason = format!("the lease is {}", past.state.name());
+                    Message::Refused { lease, reason }
+                }
+                None => Message::Refused { lease, reason: "no such lease of this worker".to_owned() },
+            };
+        say(occasion, session, answer);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message and where it came from")]
+    fn on_released(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        session: SessionId,
+        worker: &WorkerId,
+        lease: LeaseId,
+        reason: ReleaseReason,
+        note: &str,
+        past: Option<PastLease>,
+    ) {
+        let known = self.owns(worker, lease) || past.is_some_and(|past| past.worker == *worker);
+        if self.owns(worker, lease) {
+            self.release(occasion, lease, reason, note);
+        }
+        // There is nothing in it that could come too late: whatever the lease is now, the worker may
+        // forget it.
+        let answer = if known {
+            Message::Accepted { lease }
+        } else {
+            Message::Refused { lease, reason: "no such lease of this worker".to_owned() }
+        };
+        say(occasion, session, answer);
+    }
+
+    fn on_closed(&mut self, occasion: &mut Occasion<'_, '_>, session: SessionId) {
+        let Some(worker) = self.fleet.close(session) else {
+            return;
+        };
+        if let Some(known) = self.fleet.worker(&worker)
+            && known.session.is_none()
+        {
+            let mut row = (*known.row).clone();
+            row.last_seen = occasion.moment.utc;
+            occasion.effects.changes.push(Change::Worker(row.clone()));
+            let mut event = Self::worker_event(EventKind::WorkerGone, &worker);
+            event.text = row.name.clone();
+            occasion.effects.changes.push(Change::Event(event));
+            self.fleet.set_row(row);
+        }
+    }
+
+    pub(crate) fn on_drain_worker(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        worker: &WorkerId,
+        by: &str,
+    ) -> Result<Reply, Refusal> {
+        self.fleet.worker(worker).ok_or_else(|| Refusal::NoWorker(worker.clone()))?;
+        self.set_draining(occasion, worker, by);
+        if let Some(session) = self.fleet.session_of(worker) {
+            say(occasion, session, Message::Drain { reason: format!("asked by {by}") });
+        }
+        Ok(Reply::Done)
+    }
+
+    fn set_draining(&mut self, occasion: &mut Occasion<'_, '_>, worker: &WorkerId, by: &str) {
+        let Some(known) = self.fleet.worker(worker).filter(|worker| !worker.row.draining) else {
+            return;
+        };
+        let mut row = (*known.row).clone();
+        row.draining = true;
+        row.last_seen = occasion.moment.utc;
+        occasion.effects.changes.push(Change::Worker(row.clone()));
+        let mut event = Self::worker_event(EventKind::WorkerDraining, worker);
+        event.actor = by.to_owned();
+        event.text = row.name.clone();
+        occasion.effects.changes.push(Change::Event(event));
+        self.fleet.set_row(row);
+    }
+
+    pub(crate) fn on_forget_worker(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        worker: &WorkerId,
+        by: &str,
+    ) -> Result<Reply, Refusal> {
+        let known = self.fleet.worker(worker).ok_or_else(|| Refusal::NoWorker(worker.clone()))?;
+        if known.session.is_some() {
+            return Err(Refusal::WorkerConnected(worker.clone()));
+        }
+        for lease in self.index.open_of(worker) {
+            self.lose(occasion, lease, "its worker was forgotten");
+        }
+        self.fleet.forget(worker);
+        occasion.effects.changes.push(Change::WorkerForgotten(worker.clone()));
+        let mut event = Self::worker_event(EventKind::WorkerForgotten, worker);
+        event.actor = by.to_owned();
+        occasion.effects.changes.push(Change::Event(event));
+        Ok(Reply::Done)
+    }
+
+    /// Its worker proves that it holds the lease.
+    fn hear(&mut self, occasion: &mut Occasion<'_, '_>, lease: LeaseId) {
+        self.with_lease(occasion, lease, |plan, ctx| {
+            let Some(kept) = plan.leases.get_mut(&lease) else {
+                return;
+            };
+            kept.base = ctx.moment.mono;
+            if matches!(kept.row.state, LeaseState::Unreachable { .. }) {
+                let row = kept.row.clone();
+                plan.change_lease(ctx, lease, LeaseEvent::Heard);
+                ctx.emit(plan.lease_event(EventKind::LeaseReachable, &row));
+            }
+        });
+    }
+
+    fn release(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        lease: LeaseId,
+        reason: ReleaseReason,
+        note: &str,
+    ) {
+        self.with_lease(occasion, lease, |plan, ctx| {
+            plan.on_released(ctx, lease, reason, note);
+        });
+    }
+
+    pub(crate) fn lose(&mut self, occasion: &mut Occasion<'_, '_>, lease: LeaseId, why: &str) {
+        self.with_lease(occasion, lease, |plan, ctx| plan.on_lost(ctx, lease, why));
+    }
+
+    fn owns(&self, worker: &WorkerId, lease: LeaseId) -> bool {
+        self.kept(lease).is_some_and(|lease| lease.row.worker == *worker)
+    }
+
+    fn lease_state(&self, lease: LeaseId) -> Option<LeaseState> {
+        self.kept(lease).map(|lease| lease.row.state)
+    }
+
+    fn grant_number(&self, lease: LeaseId) -> u64 {
+        self.kept(lease).map_or(0, |lease| lease.grant)
+    }
+
+    fn kept(&self, lease: LeaseId) -> Option<&crate::plan::Lease> {
+        self.plans.get(self.index.plan_of.get(&lease)?)?.leases.get(&lease)
+    }
+
+    fn with_own_lease(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        worker: &WorkerId,
+        lease: LeaseId,
+        decide: impl FnOnce(&mut crate::plan::Plan, &mut crate::plan::Context<'_, '_>),
+    ) {
+        if self.owns(worker, lease) {
+            self.with_lease(occasion, lease, decide);
+        }
+    }
+
+    fn with_lease(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        lease: LeaseId,
+        decide: impl FnOnce(&mut crate::plan::Plan, &mut crate::plan::Context<'_, '_>),
+    ) {
+        if let Some(plan) = self.index.plan_of.get(&lease).copied()
+            && let Some((plan, mut ctx)) = self.with_plan(plan, occasion)
+        {
+            decide(plan, &mut ctx);
+        }
+    }
+}
+
+fn say(occasion: &mut Occasion<'_, '_>, session: SessionId, message: Message) {
+    occasion.effects.sends.push(Send { session, message });
+}
+
+fn goodbye(reason: &str, permanent: bool) -> Message {
+    Message::Goodbye { reason: reason.to_owned(), permanent }
+}
