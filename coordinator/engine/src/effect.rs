@@ -59,6 +59,24 @@ pub enum Change {
     Event(Event),
 }
 
+impl Change {
+    /// The plan that it is about, if it names one.
+    #[must_use]
+    pub fn plan(&self) -> Option<PlanId> {
+        match self {
+            Self::SwitchOn(plan)
+            | Self::Plan { id: plan, .. }
+            | Self::Wave { plan, .. }
+            | Self::Task { plan, .. }
+            | Self::ModeColumn { plan, .. } => Some(*plan),
+            Self::LeaseGranted(row) | Self::Lease { row, .. } => Some(row.plan),
+            Self::Verdict(row) => Some(row.plan),
+            Self::Event(event) => event.plan,
+            Self::Result { .. } | Self::Worker(_) | Self::WorkerForgotten(_) => None,
+        }
+    }
+}
+
 /// A word on a wave's candidate: a Thor's, integration's, or a person's override.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictRow {

@@ -76,6 +76,17 @@ impl Engine {
         self.fleet = fleet;
     }
 
+    /// Lets go of a plan that the store cannot follow, until the next restart.
+    pub fn set_aside(&mut self, plan: PlanId) {
+        self.forget_plan(plan);
+    }
+
+    /// The operator's settings.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Takes one input. On a refusal nothing has changed.
     pub fn apply(
         &mut self,

@@ -2,6 +2,7 @@
 //! person, a peer, the store or the clock, so none is taken for granted.
 
 use crate::{
+    config::ConfigError,
     ids::{Digest, LeaseId, PlanId, SessionId, WorkerId},
     row::{PastLease, Report, Role, Runner, Usage, Verdict},
     spec::PlanShape,
@@ -212,4 +213,6 @@ pub enum Refusal {
     WorkerConnected(WorkerId),
     #[error("the session is not open")]
     NoSession,
+    #[error("task {task}: {error}")]
+    Timing { task: String, error: ConfigError },
 }

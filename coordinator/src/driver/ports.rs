@@ -1,5 +1,6 @@
 //! What the driver needs from the world: a store, a clock and an outbox.
 
+use tokio::sync::mpsc;
 use wavegate_engine::{
     Change, LeaseId, LeaseRow, Mono, PastLease, PlanId, PlanSnapshot, SessionId, Utc, WorkBrief, WorkerRow,
     spec::PlanSpec,
@@ -104,6 +105,9 @@ pub trait Clock {
 
 /// Where committed messages go.
 pub trait Outbox {
+    /// A session begins: where its messages go.
+    fn open(&mut self, session: SessionId, sender: mpsc::Sender<Outgoing>);
+
     /// Hands a message to a session without waiting. False when the session is gone or does not
     /// keep up: it is closed then, and its worker comes back and resumes.
     fn send(&mut self, session: SessionId, message: Outgoing) -> bool;
