@@ -1,1 +1,10 @@
+//! What the tests of the whole system share: a home of files, processes that are killed when they
+//! are dropped, and waiting for a condition. Asserts nothing itself.
 
+mod home;
+mod process;
+mod wait;
+
+pub use home::{Home, Ran};
+pub use process::Process;
+pub use wait::{LONG, wait_until};

@@ -121,6 +121,7 @@ impl Engine {
             Input::Cancel { plan, by, note } => {
                 self.on_open(occasion, plan, |plan, ctx| plan.cancel(ctx, &by, &note))
             }
+            Input::Serve { plan } => self.steer(occasion, plan, |_, _| Ok(Reply::Done)),
             Input::Retry { plan, task, by } => {
                 self.steer(occasion, plan, |plan, ctx| plan.retry(ctx, &task, &by))
             }

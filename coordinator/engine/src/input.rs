@@ -54,6 +54,10 @@ pub enum Input {
         by: String,
         note: String,
     },
+    /// An embedded run serves the plan from now on, whatever its state.
+    Serve {
+        plan: PlanId,
+    },
     Retry {
         plan: PlanId,
         task: String,

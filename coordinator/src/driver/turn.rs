@@ -66,6 +66,7 @@ impl Envelope {
             | Input::PausePoisoned { plan, .. }
             | Input::Resume { plan, .. }
             | Input::Cancel { plan, .. }
+            | Input::Serve { plan }
             | Input::Retry { plan, .. }
             | Input::Resolve { plan, .. }
             | Input::ExternalVerdict { plan, .. } => Some(*plan),

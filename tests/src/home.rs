@@ -1,0 +1,211 @@
+//! A directory of its own for one test: database, worker states, plans, outputs. Dumped when the
+//! test fails.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Process, wait_until};
+
+/// One test's files and programs.
+#[derive(Debug)]
+pub struct Home {
+    dir: TempDir,
+    wavegate: PathBuf,
+    worker: PathBuf,
+}
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Milliseconds instead of minutes, so that a test sees a heartbeat, a loss and a retry.
+const QUICK_TIMINGS: [&str; 6] = [
+    "--heartbeat-ms=100",
+    "--unreachable-after-ms=500",
+    "--lost-after-ms=3000",
+    "--fence-margin-ms=1000",
+    "--kill-grace-ms=300",
+    "--retry-delays-ms=50,100,200",
+];
+
+impl Home {
+    /// `wavegate` and `worker` are the paths of the binaries under test.
+    pub fn new(wavegate: &str, worker: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("wavegate-test-").tempdir()?;
+        Ok(Self { dir, wavegate: wavegate.into(), worker: worker.into() })
+    }
+
+    /// A path within the home.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn db(&self) -> PathBuf {
+        self.path("wavegate.db")
+    }
+
+    /// Writes a file; gives its path.
+    pub fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// What a file of the home holds; empty when there is none.
+    #[must_use]
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The `wavegate` command in a clean environment, on this home's database.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.clean(&self.wavegate)
+    }
+
+    /// Runs `wavegate ARGS` to its end, without a terminal.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<Ran> {
+        Ok(self.command().args(args).stdin(Stdio::null()).output()?.into())
+    }
+
+    /// Runs `wavegate ARGS` with this on its standard input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<Ran> {
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        Ok(child.wait_with_output()?.into())
+    }
+
+    /// Starts `wavegate ARGS`; the output goes to `NAME.log`.
+    pub fn start(&self, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+        Process::start(self.command().args(args), &self.path(&format!("{name}.log")))
+    }
+
+    /// Starts a coordinator with quick timings on a port that is kept over restarts.
+    pub fn serve(&self, listen: &str) -> anyhow::Result<Process> {
+        let mut args = vec!["serve", "--listen", listen];
+        args.extend(QUICK_TIMINGS);
+        let _ = fs::remove_file(self.path("wavegate.db.d/address"));
+        let mut process = self.start("serve", &args)?;
+        self.wait_for_address(&mut process);
+        Ok(process)
+    }
+
+    #[track_caller]
+    fn wait_for_address(&self, process: &mut Process) {
+        let id = process.id();
+        wait_until(
+            "the coordinator to listen",
+            || self.dump(),
+            || {
+                let address = self.read("wavegate.db.d/address");
+                assert!(Path::new(&format!("/proc/{id}")).exists(), "the coordinator ended\n{}", self.dump());
+                (!address.is_empty()).then_some(())
+            },
+        );
+    }
+
+    /// Starts a worker with a state directory of its own name.
+    pub fn worker(&self, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+        let state = self.path(&format!("worker-{name}"));
+        let mut command = self.clean(&self.worker);
+        command.args(["--name", name]).arg("--state-dir").arg(state).args(args);
+        Process::start(&mut command, &self.path(&format!("worker-{name}.log")))
+    }
+
+    /// `wavegate show PLAN --json`.
+    pub fn show(&self, plan: &str) -> anyhow::Result<Value> {
+        let ran = self.run(&["show", plan, "--json"])?;
+        anyhow::ensure!(ran.code == Some(0), "show {plan}: {ran:?}");
+        Ok(serde_json::from_str(&ran.stdout)?)
+    }
+
+    /// The plan's status, or an empty text while there is no answer.
+    #[must_use]
+    pub fn status(&self, plan: &str) -> String {
+        let shown = self.show(plan).ok();
+        shown.and_then(|plan| plan["status"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// Waits until the plan has the status.
+    #[track_caller]
+    pub fn wait_for_status(&self, plan: &str, status: &str) {
+        wait_until(
+            &format!("plan {plan} to be {status}"),
+            || self.dump(),
+            || (self.status(plan) == status).then_some(()),
+        );
+    }
+
+    /// A connection to the database, as any SQLite client has it.
+    pub fn sql(&self) -> anyhow::Result<Connection> {
+        Ok(Connection::open(self.db())?)
+    }
+
+    /// One number out of the database.
+    pub fn count(&self, query: &str) -> anyhow::Result<i64> {
+        Ok(self.sql()?.query_row(query, [], |row| row.get(0))?)
+    }
+
+    /// Logs and events, for a failing test.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let mut dump = String::new();
+        let logs = fs::read_dir(self.dir.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+        for log in logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")) {
+            dump += &format!("== {}\n{}\n", log.display(), fs::read_to_string(&log).unwrap_or_default());
+        }
+        dump + &self.events()
+    }
+
+    fn events(&self) -> String {
+        let read = || -> anyhow::Result<String> {
+            let sql = self.sql()?;
+            let mut rows =
+                sql.prepare("SELECT kind || ' ' || reason || ' ' || text FROM wg_events ORDER BY number")?;
+            let lines: Result<Vec<String>, _> = rows.query_map([], |row| row.get(0))?.collect();
+            Ok(lines?.join("\n"))
+        };
+        read().unwrap_or_else(|error| format!("no events: {error}"))
+    }
+
+    fn clean(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.dir.path()).env("LANG", "C.UTF-8").env("WAVEGATE_DB", self.db());
+        command.current_dir(self.dir.path());
+        command
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
