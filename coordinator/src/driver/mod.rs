@@ -20,3 +20,6 @@ pub use handle::*;
 pub use ports::*;
 pub use turn::Driver;
 pub use work::*;
+
+#[cfg(test)]
+mod tests;
