@@ -2,4 +2,5 @@
 //!
 //! Owns the rooms that join the engine to the world. See ARCHITECTURE.md for what may use what.
 
+pub mod cli;
 pub mod driver;

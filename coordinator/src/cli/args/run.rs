@@ -1,0 +1,60 @@
+//! The flags of `run`, and the readers of values that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ModeChoice, serve::TimingArgs};
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The plan file, YAML or JSON
+    #[arg(value_name = "PLAN", required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// How many agents may run at once; asked for at a terminal, required without one
+    #[arg(long)]
+    pub(crate) mode: Option<ModeChoice>,
+    /// Workers to start, each without a limit of slots
+    #[arg(long, value_name = "N", env = "WAVEGATE_WORKERS", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: u16,
+    /// A value for one of the plan's vars; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", env = "WAVEGATE_SET", value_parser = parse_pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Write the plan's tree to this directory when it is done
+    #[arg(long, value_name = "DIR", env = "WAVEGATE_OUT")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with a stored plan, by its id or name, instead of reading a file
+    #[arg(long, value_name = "ID", env = "WAVEGATE_RESUME", conflicts_with_all = ["file", "set"])]
+    pub(crate) resume: Option<String>,
+    /// A shell command to run when the plan is blocked, paused or done; it finds WAVEGATE_PLAN,
+    /// WAVEGATE_STATUS and WAVEGATE_REASON in its environment
+    #[arg(long, value_name = "CMD", env = "WAVEGATE_NOTIFY")]
+    pub(crate) notify: Option<String>,
+    /// At most this many agents at once, whatever the mode
+    #[arg(long, value_name = "N", env = "WAVEGATE_MAX_AGENTS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_agents: Option<u32>,
+    #[command(flatten)]
+    pub(crate) timings: TimingArgs,
+}
+
+/// Reads `KEY=VALUE`; the value may be empty and may hold further `=`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads dollars with at most six decimals, as millionths.
+pub(crate) fn parse_micro_usd(text: &str) -> Result<u64, String> {
+    const EXPECTED: &str = "expected dollars, for example 2.50";
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return Err(EXPECTED.to_owned());
+    }
+    let micro = format!("{whole}{fraction:0<6}");
+    micro.parse().map_err(|_| EXPECTED.to_owned())
+}

@@ -1,0 +1,175 @@
+//! What the commands need besides gRPC: a coordinator to embed or to serve, the reading of plan
+//! files without a coordinator, and trees on disk. Owns the traits and their options; the program
+//! that is put together in `main` implements them, tests fake them.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use wavegate_proto::v1;
+
+use super::client::Connection;
+
+/// The rooms that the commands stand on.
+#[tonic::async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// A coordinator that lives in this process.
+    type Embedded: EmbeddedCoordinator;
+
+    /// Starts a coordinator on the database, with in-process workers. It grants nothing until
+    /// [`EmbeddedCoordinator::serve_plan`] names the plan.
+    ///
+    /// The coordinator leaves its address and token beside the database as a served one does, so
+    /// that other terminals can watch. With `workers: 0` it only answers requests. A plan of its
+    /// own that no worker of its own can ever serve pauses (`no_worker`) at once.
+    ///
+    /// Fails, in words for the operator, when the database cannot be opened or another coordinator
+    /// owns it.
+    async fn embed(&self, options: EmbeddedOptions) -> anyhow::Result<Self::Embedded>;
+
+    /// Serves until `stop` resolves, then ends sessions and closes the database.
+    async fn serve(
+        &self,
+        options: ServeOptions,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()>;
+
+    /// Reads a plan's text as a coordinator would, without one. Never fails: everything wrong is a
+    /// diagnostic.
+    fn check_file(
+        &self,
+        text: &str,
+        file_name: &str,
+        sets: &BTreeMap<String, String>,
+    ) -> CheckedFile;
+
+    /// Takes a snapshot of a directory, uploads what the coordinator does not have, and gives the
+    /// digest of its tree.
+    async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String>;
+
+    /// Downloads a tree and writes its files into a directory, which is made if missing. A file of
+    /// the same path is replaced, others stay.
+    async fn write_tree(
+        &self,
+        connection: &Connection,
+        tree: &str,
+        dir: &Path,
+    ) -> anyhow::Result<()>;
+}
+
+/// A coordinator within this process.
+#[tonic::async_trait]
+pub trait EmbeddedCoordinator: Send + Sync {
+    /// Where it listens, for example `http://127.0.0.1:40123`.
+    fn url(&self) -> &str;
+
+    /// The token that it wants.
+    fn token(&self) -> Option<&str>;
+
+    /// From now on grants work of this plan, and of no other.
+    async fn serve_plan(&self, plan_id: i64) -> anyhow::Result<()>;
+
+    /// Stops workers and coordinator. Agents that still run are ended, and their leases are given
+    /// back; the database is closed when this returns.
+    async fn stop(self) -> anyhow::Result<()>;
+}
+
+/// How to start an embedded coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    pub db: PathBuf,
+    /// In-process workers with every role, each without a limit of slots. 0: none.
+    pub workers: usize,
+    pub max_agents: Option<u32>,
+    pub timings: Timings,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    pub db: PathBuf,
+    pub listen: SocketAddr,
+    pub max_agents: Option<u32>,
+    pub max_tier: MaxTier,
+    pub timings: Timings,
+}
+
+/// The strongest coordinator tier that the operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxTier {
+    /// No plan may be approved in max.
+    Sonnet,
+    Opus,
+}
+
+/// When silence means something, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timings {
+    pub heartbeat_ms: u64,
+    pub unreachable_after_ms: u64,
+    pub lost_after_ms: u64,
+    pub fence_margin_ms: u64,
+    /// Between TERM and KILL.
+    pub kill_grace_ms: u64,
+    /// Before the first, second, ... retry; the last one repeats.
+    pub retry_delays_ms: Vec<u64>,
+    /// How long a plan of which nothing can run waits before it pauses.
+    pub no_worker_after_ms: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 10_000,
+            unreachable_after_ms: 30_000,
+            lost_after_ms: 15 * 60_000,
+            fence_margin_ms: 60_000,
+            kill_grace_ms: 5_000,
+            retry_delays_ms: vec![5_000, 30_000, 120_000],
+            no_worker_after_ms: 10 * 60_000,
+        }
+    }
+}
+
+impl Timings {
+    /// Whether they fit together; says in words which do not.
+    ///
+    /// # Errors
+    /// A fence margin below two heartbeats and the kill grace, one that is not below lost-after,
+    /// or no retry delay.
+    pub fn check(&self) -> Result<(), String> {
+        let least = self
+            .heartbeat_ms
+            .saturating_mul(2)
+            .saturating_add(self.kill_grace_ms);
+        if self.fence_margin_ms < least {
+            return Err(format!(
+                "--fence-margin-ms is {}, but two heartbeats and the kill grace take {least}: \
+                 a worker would stop its agents too late",
+                self.fence_margin_ms
+            ));
+        }
+        if self.fence_margin_ms >= self.lost_after_ms {
+            return Err(format!(
+                "--fence-margin-ms is {}, expected less than --lost-after-ms, which is {}",
+                self.fence_margin_ms, self.lost_after_ms
+            ));
+        }
+        if self.retry_delays_ms.is_empty() {
+            return Err("--retry-delays-ms is empty, expected at least one number".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What a plan file says, read without a coordinator.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CheckedFile {
+    pub answer: v1::CheckPlanResponse,
+    /// Workspace dir: the directory that the plan starts from (`project.repo`), resolved; absent
+    /// when it starts from an empty one.
+    pub base: Option<PathBuf>,
+}

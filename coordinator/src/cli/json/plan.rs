@@ -1,0 +1,272 @@
+//! A plan as JSON: alone in a list, or with its waves and tasks.
+
+use serde::Serialize;
+use wavegate_proto::v1;
+
+use super::{EstimatesJson, UsageJson, filled, passed};
+use crate::cli::text;
+
+/// A plan in a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct SummaryJson {
+    id: i64,
+    name: String,
+    status: String,
+    /// Why it is paused or blocked.
+    reason: Option<String>,
+    /// Null until one is chosen.
+    mode: Option<String>,
+    tier: Option<String>,
+    waves_total: u32,
+    waves_done: u32,
+    tasks_total: u32,
+    tasks_done: u32,
+    tasks_running: u32,
+    created_at: Option<String>,
+    created_ms: Option<i64>,
+    approved_ms: Option<i64>,
+    ended_ms: Option<i64>,
+    usage: UsageJson,
+}
+
+impl From<v1::PlanSummary> for SummaryJson {
+    fn from(plan: v1::PlanSummary) -> Self {
+        Self {
+            id: plan.id,
+            status: text::plan_state(plan.state()),
+            mode: (plan.mode() != v1::Mode::Unspecified).then(|| text::mode(plan.mode())),
+            tier: (plan.tier() != v1::Tier::Unspecified).then(|| text::tier(plan.tier())),
+            name: plan.name,
+            reason: filled(plan.reason),
+            waves_total: plan.waves,
+            waves_done: plan.waves_done,
+            tasks_total: plan.tasks,
+            tasks_done: plan.tasks_done,
+            tasks_running: plan.tasks_running,
+            created_at: text::instant(plan.created_ms),
+            created_ms: passed(plan.created_ms),
+            approved_ms: passed(plan.approved_ms),
+            ended_ms: passed(plan.ended_ms),
+            usage: plan.usage.unwrap_or_default().into(),
+        }
+    }
+}
+
+/// A whole plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlanJson {
+    #[serde(flatten)]
+    summary: SummaryJson,
+    workspace: String,
+    /// The digest of the plan's tree as last published.
+    tree: Option<String>,
+    estimates: Option<EstimatesJson>,
+    waves: Vec<WaveJson>,
+}
+
+impl From<v1::Plan> for PlanJson {
+    fn from(plan: v1::Plan) -> Self {
+        Self {
+            workspace: text::workspace(plan.workspace()),
+            summary: plan.summary.unwrap_or_default().into(),
+            tree: filled(plan.tree),
+            estimates: plan.estimates.map(Into::into),
+            waves: plan.waves.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct WaveJson {
+    /// The wave's key, for example W1.
+    id: String,
+    name: String,
+    status: String,
+    reason: Option<String>,
+    round: u32,
+    depends_on: Vec<String>,
+    candidate: Option<String>,
+    tasks: Vec<TaskJson>,
+    verdicts: Vec<VerdictJson>,
+}
+
+impl From<v1::Wave> for WaveJson {
+    fn from(wave: v1::Wave) -> Self {
+        Self {
+            status: text::wave_state(wave.state()),
+            id: wave.key,
+            name: wave.name,
+            reason: filled(wave.reason),
+            round: wave.round,
+            depends_on: wave.depends_on,
+            candidate: filled(wave.candidate),
+            tasks: wave.tasks.into_iter().map(Into::into).collect(),
+            verdicts: wave.verdicts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TaskJson {
+    /// The task's key, for example T1-01.
+    id: String,
+    title: String,
+    status: String,
+    /// Why it waits or is blocked.
+    reason: Option<String>,
+    attempt: u32,
+    failures: u32,
+    losses: u32,
+    rejections: u32,
+    runner: String,
+    model: Option<String>,
+    priority: u32,
+    depends_on: Vec<String>,
+    /// The lease that is live or uncertain.
+    lease: Option<LeaseJson>,
+    worker: Option<String>,
+    attempts: Vec<AttemptJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaseJson {
+    id: String,
+    status: String,
+}
+
+impl From<v1::Task> for TaskJson {
+    fn from(task: v1::Task) -> Self {
+        let lease_status = text::lease_state(task.lease_state());
+        Self {
+            status: text::task_state(task.state()),
+            id: task.key,
+            title: task.title,
+            reason: filled(task.reason),
+            attempt: task.attempt,
+            failures: task.failures,
+            losses: task.losses,
+            rejections: task.rejections,
+            runner: task.runner,
+            model: filled(task.model),
+            priority: task.priority,
+            depends_on: task.depends_on,
+            lease: filled(task.lease_id).map(|id| LeaseJson {
+                id,
+                status: lease_status,
+            }),
+            worker: filled(task.worker),
+            attempts: task.attempts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptJson {
+    attempt: u32,
+    lease: String,
+    status: String,
+    /// How it ended; null while it runs.
+    outcome: Option<String>,
+    summary: Option<String>,
+    exit_code: Option<i32>,
+    worker: Option<String>,
+    granted_ms: Option<i64>,
+    ended_ms: Option<i64>,
+    run_ms: u64,
+    usage: UsageJson,
+    output_tail: Option<String>,
+    /// What the task wrote to $WAVEGATE_RESULT: parsed where it is JSON, else as text.
+    output: Option<serde_json::Value>,
+}
+
+impl From<v1::Attempt> for AttemptJson {
+    fn from(attempt: v1::Attempt) -> Self {
+        Self {
+            status: text::lease_state(attempt.lease_state()),
+            attempt: attempt.attempt,
+            lease: attempt.lease_id,
+            outcome: filled(attempt.outcome),
+            summary: filled(attempt.summary),
+            exit_code: attempt.exit_code,
+            worker: filled(attempt.worker),
+            granted_ms: passed(attempt.granted_ms),
+            ended_ms: passed(attempt.ended_ms),
+            run_ms: attempt.run_ms,
+            usage: attempt.usage.unwrap_or_default().into(),
+            output_tail: filled(attempt.output_tail),
+            output: filled(attempt.output_json)
+                .map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct VerdictJson {
+    round: u32,
+    candidate: String,
+    decision: String,
+    by: String,
+    note: Option<String>,
+    at_ms: Option<i64>,
+    #[serde(rename = "override")]
+    is_override: bool,
+    findings: Vec<FindingJson>,
+    evidence: Vec<EvidenceJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingJson {
+    /// Null when the whole wave is meant.
+    task: Option<String>,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct EvidenceJson {
+    /// Null for a command of the wave itself.
+    task: Option<String>,
+    command: String,
+    exit_code: Option<i32>,
+    timed_out: bool,
+    output_tail: String,
+    run_ms: u64,
+}
+
+impl From<v1::RecordedVerdict> for VerdictJson {
+    fn from(recorded: v1::RecordedVerdict) -> Self {
+        let verdict = recorded.verdict.unwrap_or_default();
+        Self {
+            round: recorded.round,
+            candidate: recorded.candidate,
+            decision: text::decision(verdict.decision()),
+            by: recorded.by,
+            note: filled(recorded.note),
+            at_ms: passed(recorded.at_ms),
+            is_override: recorded.is_override,
+            findings: verdict.findings.into_iter().map(Into::into).collect(),
+            evidence: verdict.evidence.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::Finding> for FindingJson {
+    fn from(finding: v1::Finding) -> Self {
+        Self {
+            task: filled(finding.task),
+            text: finding.text,
+        }
+    }
+}
+
+impl From<v1::Evidence> for EvidenceJson {
+    fn from(evidence: v1::Evidence) -> Self {
+        Self {
+            task: filled(evidence.task),
+            command: evidence.command,
+            exit_code: evidence.exit_code,
+            timed_out: evidence.timed_out,
+            output_tail: evidence.output_tail,
+            run_ms: evidence.run_ms,
+        }
+    }
+}

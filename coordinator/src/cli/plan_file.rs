@@ -1,0 +1,129 @@
+//! A plan file on its way to a coordinator: read, checked without one, then submitted. What is
+//! wrong with it is told before anything is stored.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use wavegate_proto::v1;
+
+use super::{
+    actor,
+    backend::{Backend, CheckedFile},
+    client::Connection,
+    desk::Desk,
+    failure::Failure,
+    text,
+};
+
+/// A plan file and what was found in it.
+#[derive(Debug)]
+pub(crate) struct PlanFile {
+    source: String,
+    name: String,
+    sets: BTreeMap<String, String>,
+    pub(crate) checked: CheckedFile,
+}
+
+impl PlanFile {
+    /// Reads and checks a file. What is wrong within it is in `checked`.
+    pub(crate) fn read<B: Backend>(
+        desk: &Desk<B>,
+        path: &Path,
+        sets: &[(String, String)],
+    ) -> Result<Self, Failure> {
+        let source = read_text(path)?;
+        let sets = unique(sets)?;
+        let name = path.display().to_string();
+        let checked = desk.backend.check_file(&source, &name, &sets);
+        Ok(Self {
+            source,
+            name,
+            sets,
+            checked,
+        })
+    }
+
+    /// Tells the diagnostics; errors among them are a failure.
+    pub(crate) fn require_sound<B: Backend>(&self, desk: &Desk<B>) -> Result<(), Failure> {
+        let diagnostics = &self.checked.answer.diagnostics;
+        let told = text::diagnostics(diagnostics);
+        if !told.is_empty() {
+            desk.console.tell(told.trim_end());
+        }
+        if is_sound(diagnostics) {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "{} is not a plan: nothing was stored",
+            self.name
+        )))
+    }
+
+    /// What each mode would cost.
+    pub(crate) fn estimates(&self) -> v1::Estimates {
+        let outline = self.checked.answer.outline.clone();
+        outline
+            .and_then(|outline| outline.estimates)
+            .unwrap_or_default()
+    }
+
+    /// Stores the plan, with the tree that it starts from.
+    pub(crate) async fn submit<B: Backend>(
+        &self,
+        desk: &Desk<B>,
+        connection: &Connection,
+    ) -> Result<v1::SubmitPlanResponse, Failure> {
+        let base_tree = match &self.checked.base {
+            Some(dir) => {
+                let uploaded = desk.backend.upload_tree(connection, dir).await;
+                uploaded.map_err(Failure::Backend)?
+            }
+            None => String::new(),
+        };
+        let request = v1::SubmitPlanRequest {
+            source: self.source.clone(),
+            file_name: self.name.clone(),
+            set: self.sets.clone().into_iter().collect(),
+            base_tree,
+            by: actor::by(),
+        };
+        let answer = connection.plans().submit_plan(request).await;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| connection.failure(&status))
+    }
+}
+
+/// Whether a plan with these diagnostics can be stored.
+pub(crate) fn is_sound(diagnostics: &[v1::Diagnostic]) -> bool {
+    let error = |one: &v1::Diagnostic| one.severity() == v1::Severity::Error;
+    !diagnostics.iter().any(error)
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let wrong = |what: &str| Failure::Usage(format!("{}: {what}", path.display()));
+    let bytes = fs::read(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return wrong("there is no such file, expected a plan");
+        }
+        if error.kind() == io::ErrorKind::IsADirectory {
+            return wrong("this is a directory, expected a plan file");
+        }
+        wrong(&format!("this file cannot be read: {error}"))
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        wrong(&format!(
+            "the byte at offset {valid} is not UTF-8, expected text"
+        ))
+    })
+}
+
+fn unique(sets: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut unique = BTreeMap::new();
+    for (key, value) in sets {
+        if unique.insert(key.clone(), value.clone()).is_some() {
+            return Err(Failure::Usage(format!("--set {key}=... is given twice")));
+        }
+    }
+    Ok(unique)
+}

@@ -1,0 +1,35 @@
+//! What people read: one file for each thing that is printed, plain text that fits a hundred
+//! columns, without colour. Every function here takes the coordinator's answer and gives text; none
+//! writes it.
+
+mod diagnostics;
+mod estimate;
+mod event;
+mod plan;
+mod plans;
+mod quantity;
+mod report;
+mod table;
+mod verdict;
+mod words;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use diagnostics::diagnostics;
+pub(crate) use estimate::{estimate, estimates};
+pub(crate) use event::event;
+pub(crate) use plan::{plan, progress};
+pub(crate) use plans::plans;
+pub(crate) use quantity::{duration, instant};
+pub(crate) use report::{Results, ratio, report};
+pub(crate) use table::{clean, counted, cut};
+pub(crate) use words::{
+    decision, lease_kind, lease_state, mode, plan_state, role, severity, task_state, tier,
+    wave_state, worker_state, workspace,
+};
+pub(crate) use workers::workers;
+
+/// The width that every listing fits.
+pub(crate) const WIDTH: usize = 100;

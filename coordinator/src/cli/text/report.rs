@@ -1,0 +1,213 @@
+//! What a plan took, and where its results are.
+
+use wavegate_proto::v1;
+
+use super::{
+    WIDTH, clean, counted, cut, plan_state,
+    quantity::{dollars, duration, grouped, tokens},
+    table::{Table, wrapped},
+    wave_state,
+};
+
+/// Where a plan's results are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Results {
+    /// In this directory, written just now.
+    Written(String),
+    /// In the plan's tree; the command writes it out.
+    Tree { digest: String, command: String },
+    /// The plan has published nothing.
+    Nothing,
+    /// Workspace none: wherever the tasks wrote them.
+    Elsewhere,
+    /// In the target branch.
+    Branch,
+}
+
+impl Results {
+    /// Where the results of a plan are as long as nobody has written them out; `command` would.
+    pub(crate) fn of(plan: &v1::Plan, command: String) -> Self {
+        match plan.workspace() {
+            v1::WorkspaceKind::Dir if plan.tree.is_empty() => Self::Nothing,
+            v1::WorkspaceKind::Dir => Self::Tree {
+                digest: plan.tree.clone(),
+                command,
+            },
+            v1::WorkspaceKind::Git => Self::Branch,
+            v1::WorkspaceKind::None | v1::WorkspaceKind::Unspecified => Self::Elsewhere,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Written(dir) => format!("in {dir}"),
+            Self::Tree { digest, command } => {
+                let short: String = digest.chars().take(12).collect();
+                format!("the plan's tree {short}; `{command}` writes it out")
+            }
+            Self::Nothing => "the plan's tree is empty".to_owned(),
+            Self::Elsewhere => {
+                "wherever the tasks wrote them: this plan has no workspace of its own".to_owned()
+            }
+            Self::Branch => "in the plan's repository".to_owned(),
+        }
+    }
+}
+
+/// The report.
+pub(crate) fn report(report: &v1::GetReportResponse, results: &Results) -> String {
+    let summary = report.plan.clone().unwrap_or_default();
+    let mut text = title(&summary);
+    let mut table = Table::headless(2);
+    time_rows(&mut table, report);
+    count_rows(&mut table, report);
+    spending_rows(&mut table, report, summary.mode());
+    text.push_str(&table.render());
+    // Not in the table: a path or a command is never cut.
+    text.push_str(&format!("  results     {}\n", clean(&results.text())));
+    text.push_str(&waves(&report.waves));
+    text
+}
+
+fn title(summary: &v1::PlanSummary) -> String {
+    let mut title = format!("plan {} {}: ", summary.id, summary.name);
+    title.push_str(&plan_state(summary.state()));
+    if summary.mode() != v1::Mode::Unspecified {
+        title.push_str(&format!(" in {} mode", super::mode(summary.mode())));
+    }
+    if !summary.reason.is_empty() {
+        title.push_str(&format!(" ({})", summary.reason));
+    }
+    wrapped(&title, 0, WIDTH)
+}
+
+fn time_rows(table: &mut Table, report: &v1::GetReportResponse) {
+    let mut row = |name: &str, value: String, what: String| {
+        table.row([name.to_owned(), value, what]);
+    };
+    let width = match report.width {
+        0 => "no limit at once".to_owned(),
+        width => format!("at most {width} at once"),
+    };
+    row(
+        "wall time",
+        duration(report.wall_ms),
+        "first grant to last submitted; Thor apart".to_owned(),
+    );
+    row(
+        "work time",
+        duration(report.work_ms),
+        "sum of the accepted attempts".to_owned(),
+    );
+    row(
+        "speed-up",
+        times(report.work_ms, report.wall_ms),
+        "work / wall".to_owned(),
+    );
+    row(
+        "bound",
+        duration(report.bound_ms),
+        format!(
+            "critical path {}, {width}",
+            duration(report.critical_path_ms)
+        ),
+    );
+    row(
+        "efficiency",
+        ratio(report.bound_ms, report.wall_ms).map_or_else(unknown, |part| format!("{part:.2}")),
+        "bound / wall".to_owned(),
+    );
+    row(
+        "Thor",
+        duration(report.thor_ms),
+        "integrating and validating".to_owned(),
+    );
+}
+
+fn count_rows(table: &mut Table, report: &v1::GetReportResponse) {
+    table.row([
+        "attempts".to_owned(),
+        report.attempts.to_string(),
+        format!(
+            "{}, {}, {}; at most {} at once",
+            counted(report.failures, "failure", "failures"),
+            counted(report.losses, "loss", "losses"),
+            counted(report.rejections, "rejection", "rejections"),
+            report.peak_leases,
+        ),
+    ]);
+    table.row([
+        "verdicts".to_owned(),
+        (report.approved + report.rejected).to_string(),
+        format!("{} approved, {} rejected", report.approved, report.rejected),
+    ]);
+}
+
+fn spending_rows(table: &mut Table, report: &v1::GetReportResponse, mode: v1::Mode) {
+    let estimates = report.estimates.clone().unwrap_or_default();
+    let usage = report.usage.unwrap_or_default();
+    let expected = match mode {
+        v1::Mode::Standard => estimates.standard,
+        v1::Mode::Max => estimates.max,
+        v1::Mode::Unspecified => None,
+    };
+    let (cost, used) = spent(&usage, estimates.agent_tasks);
+    let (expected_cost, expected_tokens) = match (expected, estimates.agent_tasks) {
+        (_, 0) => (
+            "estimated $0.00: shell tasks only".to_owned(),
+            "estimated 0".to_owned(),
+        ),
+        (None, _) => ("no estimate".to_owned(), "no estimate".to_owned()),
+        (Some(expected), _) => (
+            match expected.cost_micro_usd {
+                Some(micro_usd) => format!("estimated {}", dollars(micro_usd)),
+                None => "estimated: price unknown".to_owned(),
+            },
+            format!("estimated {}", grouped(expected.tokens, ',')),
+        ),
+    };
+    table.row(["cost".to_owned(), cost, expected_cost]);
+    table.row(["tokens".to_owned(), used, expected_tokens]);
+}
+
+fn spent(usage: &v1::Usage, agent_tasks: u32) -> (String, String) {
+    let used = tokens(usage);
+    let cost = match usage.cost_micro_usd {
+        Some(micro_usd) => dollars(micro_usd),
+        None if agent_tasks == 0 && used == 0 => dollars(0),
+        None => unknown(),
+    };
+    (cost, grouped(used, ','))
+}
+
+fn waves(waves: &[v1::Wave]) -> String {
+    if waves.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(2, ["WAVE", "STATE", "ROUNDS", "TASKS", "ATTEMPTS", "NAME"]);
+    for wave in waves {
+        let attempts: u32 = wave.tasks.iter().map(|task| task.attempt).sum();
+        table.row([
+            cut(&wave.key, 20),
+            wave_state(wave.state()),
+            wave.round.to_string(),
+            wave.tasks.len().to_string(),
+            attempts.to_string(),
+            wave.name.clone(),
+        ]);
+    }
+    format!("\n{}", table.render())
+}
+
+fn times(part: u64, whole: u64) -> String {
+    ratio(part, whole).map_or_else(unknown, |ratio| format!("{ratio:.2}x"))
+}
+
+/// None where there is nothing to divide by.
+pub(crate) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
