@@ -68,7 +68,7 @@ impl Follower {
         }
     }
 
-    /// Ends well when the stream ends, or when nobody listens any more.
+    /// Ends well when the plan has ended, or when nobody listens any more.
     async fn stream(&mut self) -> Result<(), Failure> {
         let failed = |status: tonic::Status| self.connection.failure(&status);
         let answer = self
@@ -80,15 +80,26 @@ impl Follower {
         while let Some(event) = events.message().await.map_err(failed)? {
             self.away_since = None;
             self.request.after = event.number;
-            if self
-                .sender
-                .send(Followed::Event(Box::new(event)))
-                .await
-                .is_err()
-            {
-                break;
+            let sent = self.sender.send(Followed::Event(Box::new(event))).await;
+            if sent.is_err() {
+                return Ok(());
             }
         }
-        Ok(())
+        self.require_end().await
+    }
+
+    /// A coordinator that stops in good order ends its streams without an error: only the plan's
+    /// state tells whether there is more to come.
+    async fn require_end(&mut self) -> Result<(), Failure> {
+        let plan = self.connection.plan(&self.request.plan).await?;
+        let state = plan.summary.unwrap_or_default().state();
+        let ended = matches!(state, v1::PlanState::Done | v1::PlanState::Cancelled);
+        if ended && !self.request.forever {
+            return Ok(());
+        }
+        Err(Failure::Unavailable {
+            url: self.connection.url().to_owned(),
+            text: "it ended the stream of events".to_owned(),
+        })
     }
 }

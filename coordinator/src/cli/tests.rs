@@ -1,1 +1,128 @@
+//! Whole commands against a coordinator made of given answers.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use serde_json::Value;
+use wavegate_proto::v1;
+
+use super::fake::{Office, office, serve, world};
+
+/// An office whose database is owned by a live coordinator.
+async fn live(state: v1::PlanState) -> Office {
+    let office = office(world(state), None);
+    let url = serve(&office.world).await;
+    let folder = office.dir.path().join("x.db.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("address"), format!("{url}\n")).unwrap();
+    std::fs::write(folder.join("token"), "s3cret\n").unwrap();
+    office
+}
+
+#[tokio::test]
+async fn show_finds_the_coordinator_that_is_live_on_the_database() {
+    let mut office = live(v1::PlanState::Running).await;
+    assert_eq!(office.type_in("show greet --json").await, 0);
+    let plan: Value = serde_json::from_str(&office.out.text()).unwrap();
+    assert_eq!(plan["id"], 3);
+    assert_eq!(plan["status"], "running");
+    assert!(plan["waves"].is_array());
+    assert_eq!(office.asked(), Vec::<String>::new());
+    let world = office.world.lock().unwrap();
+    assert_eq!(world.authorization, ["Bearer s3cret"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_there_is_told_in_one_line() {
+    let mut office = live(v1::PlanState::Running).await;
+    assert_eq!(office.type_in("show nothing").await, 1);
+    assert_eq!(office.told(), "wavegate: there is no plan nothing\n");
+}
+
+#[tokio::test]
+async fn a_refused_request_is_told_in_the_coordinators_words() {
+    let mut office = live(v1::PlanState::Done).await;
+    assert_eq!(office.type_in("cancel 3").await, 1);
+    assert_eq!(office.told(), "wavegate: plan 3 is done already\n");
+}
+
+#[tokio::test]
+async fn a_database_without_a_coordinator_is_opened_for_the_command_alone() {
+    let mut office = office(world(v1::PlanState::Blocked), None);
+    std::fs::write(office.dir.path().join("x.db"), "").unwrap();
+    let line = "resolve 3 skip --wave W2 --task T2-01 --note because";
+    assert_eq!(office.type_in(line).await, 0);
+    assert_eq!(
+        office.asked(),
+        ["embed 0", "resolve Skip W2 [\"T2-01\"]", "stop"]
+    );
+    assert!(office.out.text().starts_with("plan 3 greet: blocked"));
+}
+
+#[tokio::test]
+async fn without_database_and_coordinator_the_command_says_what_to_start() {
+    let mut office = office(world(v1::PlanState::Running), None);
+    assert_eq!(office.type_in("plans").await, 1);
+    assert_eq!(
+        office.told(),
+        "wavegate: no coordinator is live on DIR/x.db: start one with `wavegate serve --db \
+         DIR/x.db`, or name it with --coordinator\n"
+    );
+}
+
+#[tokio::test]
+async fn approve_without_a_terminal_and_a_mode_asks_nothing_of_anybody() {
+    let mut office = live(v1::PlanState::AwaitingApproval).await;
+    assert_eq!(office.type_in("approve 3").await, 2);
+    assert!(office.told().contains("--mode"), "{}", office.told());
+    assert_eq!(office.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn approve_tells_the_mode_that_was_chosen() {
+    let mut office = live(v1::PlanState::AwaitingApproval).await;
+    assert_eq!(office.type_in("approve 3 --mode max --json").await, 0);
+    assert_eq!(office.asked(), ["approve Max"]);
+    let plan: Value = serde_json::from_str(&office.out.text()).unwrap();
+    assert_eq!(plan["status"], "running");
+    assert_eq!(plan["warnings"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn money_is_added_in_millionths() {
+    let mut office = live(v1::PlanState::Paused).await;
+    assert_eq!(office.type_in("resume 3 --add-usd 2.5").await, 0);
+    assert_eq!(office.asked(), ["resume 2500000"]);
+}
+
+#[tokio::test]
+async fn watch_goes_on_after_the_last_event_when_the_stream_breaks() {
+    let mut office = live(v1::PlanState::Done).await;
+    let event = |number: i64, kind: &str| v1::Event {
+        number,
+        kind: kind.to_owned(),
+        ..Default::default()
+    };
+    office.world.lock().unwrap().streams =
+        vec![vec![event(4, "wave_started")], vec![event(5, "plan_done")]];
+    assert_eq!(office.type_in("watch 3 --json").await, 0);
+    let numbers: Vec<_> = office
+        .out
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["number"].clone())
+        .collect();
+    assert_eq!(numbers, [4, 5]);
+    assert_eq!(office.asked(), ["watch after 0", "watch after 4"]);
+}
+
+#[tokio::test]
+async fn logs_of_one_task_come_as_they_were_written() {
+    let mut office = live(v1::PlanState::Running).await;
+    office.world.lock().unwrap().logs = vec![v1::ReadLogsResponse {
+        task: "T1-01".to_owned(),
+        attempt: 1,
+        data: b"half a line".to_vec(),
+    }];
+    assert_eq!(office.type_in("logs 3 T1-01").await, 0);
+    assert_eq!(office.out.text(), "half a line");
+}

@@ -22,7 +22,11 @@ pub(crate) use serve::ServeArgs;
 
 /// Runs plans of AI-agent tasks in waves on leased workers.
 #[derive(Debug, Parser)]
-#[command(name = "wavegate", version, about, max_term_width = 100)]
+#[command(
+    name = "wavegate",
+    version,
+    about = "Runs plans of AI-agent tasks in waves on leased workers"
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,

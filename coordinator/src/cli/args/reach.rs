@@ -13,6 +13,7 @@ pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7433";
 
 /// How a command finds its coordinator.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Database and coordinator")]
 pub(crate) struct ReachArgs {
     /// The database [default: ~/.local/share/wavegate/wavegate.db]
     #[arg(long, global = true, value_name = "FILE", env = "WAVEGATE_DB")]

@@ -41,8 +41,12 @@ impl Board {
     pub(super) fn on_event(&mut self, event: &v1::Event) {
         if !event.task.is_empty() {
             self.on_task(event);
-        } else if let Some(state) = wave_state(&event.kind) {
-            self.waves.insert(event.wave.clone(), state.to_owned());
+            return;
+        }
+        if let (Some(state), Some(wave)) =
+            (wave_state(&event.kind), self.waves.get_mut(&event.wave))
+        {
+            state.clone_into(wave);
         }
     }
 

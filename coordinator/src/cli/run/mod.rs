@@ -18,7 +18,7 @@ use wavegate_proto::v1;
 
 use super::{
     args::RunArgs,
-    backend::{Backend, EmbeddedCoordinator},
+    backend::{Backend, EmbeddedCoordinator, Timings},
     commands::print_report,
     desk::{Desk, Link},
     exit::Exit,
@@ -30,10 +30,18 @@ use watch::Ending;
 
 /// Runs a plan and says how it went.
 pub(super) async fn run<B: Backend>(desk: &Desk<B>, args: RunArgs) -> Result<Exit, Failure> {
-    let mut interrupts = Interrupts::listen()?;
-    // All that can be wrong before anything is started or stored.
+    run_until(desk, args, Interrupts::listen()?).await
+}
+
+async fn run_until<B: Backend>(
+    desk: &Desk<B>,
+    args: RunArgs,
+    mut interrupts: Interrupts,
+) -> Result<Exit, Failure> {
+    // All that can be wrong is found before anything is started or stored.
+    let timings = args.timings.clone().into_timings()?;
     let source = start::read_source(desk, &args, &mut interrupts).await?;
-    let link = connect(desk, &args).await?;
+    let link = connect(desk, &args, timings).await?;
     let ran = run_on(desk, &args, &link, &source, &mut interrupts).await;
     let closed = link.close().await;
     let exit = ran?;
@@ -42,7 +50,11 @@ pub(super) async fn run<B: Backend>(desk: &Desk<B>, args: RunArgs) -> Result<Exi
 }
 
 /// The coordinator that is named, or that owns the database, or else one of our own.
-async fn connect<B: Backend>(desk: &Desk<B>, args: &RunArgs) -> Result<Link<B::Embedded>, Failure> {
+async fn connect<B: Backend>(
+    desk: &Desk<B>,
+    args: &RunArgs,
+    timings: Timings,
+) -> Result<Link<B::Embedded>, Failure> {
     let live = match &desk.reach.coordinator {
         Some(url) => Some(desk.try_url(url).await?),
         None => desk.connect_owner().await?,
@@ -55,7 +67,6 @@ async fn connect<B: Backend>(desk: &Desk<B>, args: &RunArgs) -> Result<Link<B::E
             Ok(link)
         }
         None => {
-            let timings = args.timings.clone().into_timings()?;
             desk.embed(args.workers.into(), args.max_agents, timings)
                 .await
         }

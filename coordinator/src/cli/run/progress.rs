@@ -12,6 +12,9 @@ use crate::cli::{console::Console, text};
 /// How many running tasks are listed on a terminal; the rest is counted.
 const SHOWN: usize = 8;
 
+const PLAN_LINE: &str = "[{elapsed_precise}] {bar:30} {pos}/{len} tasks  {wide_msg}";
+const TASK_LINE: &str = "  {wide_msg}";
+
 /// The display of one run.
 pub(super) struct Progress {
     console: Console,
@@ -75,9 +78,7 @@ impl Bars {
         let board = Board::new(plan);
         let screen = MultiProgress::new();
         let bar = screen.add(ProgressBar::new(board.total()));
-        bar.set_style(style(
-            "[{elapsed_precise}] {bar:30} {pos}/{len} tasks  {wide_msg}",
-        ));
+        bar.set_style(style(PLAN_LINE));
         let mut bars = Self {
             board,
             screen,
@@ -102,7 +103,7 @@ impl Bars {
         let lines = running_lines(&self.board, now_ms());
         while self.tasks.len() < lines.len() {
             let bar = self.screen.add(ProgressBar::no_length());
-            bar.set_style(style("  {wide_msg}"));
+            bar.set_style(style(TASK_LINE));
             self.tasks.push(bar);
         }
         for bar in self.tasks.drain(lines.len()..) {
@@ -160,4 +161,41 @@ fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or(Duration::ZERO);
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_of_the_bars_can_be_read() {
+        for template in [PLAN_LINE, TASK_LINE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+
+    #[test]
+    fn of_many_running_tasks_the_rest_is_counted() {
+        let task = |number: u32| v1::Task {
+            key: format!("T1-{number:02}"),
+            state: v1::TaskState::Leased.into(),
+            worker: "alpha".to_owned(),
+            attempts: vec![v1::Attempt {
+                granted_ms: 1_000,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let board = Board::new(&v1::Plan {
+            waves: vec![v1::Wave {
+                tasks: (1..=10).map(task).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+        let lines = running_lines(&board, 3_500);
+        assert_eq!(lines.len(), SHOWN + 1);
+        assert_eq!(lines.first().map(String::as_str), Some("T1-01  2.5 s  alpha"));
+        assert_eq!(lines.last().map(String::as_str), Some("and 2 more"));
+    }
 }

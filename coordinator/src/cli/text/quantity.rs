@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(instant(0), None);
         assert_eq!(
             instant(1_795_424_704_123).as_deref(),
-            Some("2026-11-23T08:25:04Z")
+            Some("2026-11-23T09:05:04Z")
         );
         assert_eq!(
             instant(951_782_400_000).as_deref(),

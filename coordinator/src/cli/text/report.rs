@@ -4,7 +4,7 @@ use wavegate_proto::v1;
 
 use super::{
     WIDTH, clean, counted, cut, plan_state,
-    quantity::{dollars, duration, grouped, tokens},
+    quantity::{dollars, duration, grouped, rough_duration, tokens},
     table::{Table, wrapped},
     wave_state,
 };
@@ -61,7 +61,7 @@ pub(crate) fn report(report: &v1::GetReportResponse, results: &Results) -> Strin
     let mut table = Table::headless(2);
     time_rows(&mut table, report);
     count_rows(&mut table, report);
-    spending_rows(&mut table, report, summary.mode());
+    spending_rows(&mut table, report);
     text.push_str(&table.render());
     // Not in the table: a path or a command is never cut.
     text.push_str(&format!("  results     {}\n", clean(&results.text())));
@@ -89,11 +89,11 @@ fn time_rows(table: &mut Table, report: &v1::GetReportResponse) {
         0 => "no limit at once".to_owned(),
         width => format!("at most {width} at once"),
     };
-    row(
-        "wall time",
-        duration(report.wall_ms),
-        "first grant to last submitted; Thor apart".to_owned(),
-    );
+    let mut wall = "first grant to last submitted; Thor apart".to_owned();
+    if let Some(ms) = expected(report).and_then(|estimate| estimate.wall_ms) {
+        wall.push_str(&format!("; estimated {}", rough_duration(ms)));
+    }
+    row("wall time", duration(report.wall_ms), wall);
     row(
         "work time",
         duration(report.work_ms),
@@ -143,16 +143,21 @@ fn count_rows(table: &mut Table, report: &v1::GetReportResponse) {
     ]);
 }
 
-fn spending_rows(table: &mut Table, report: &v1::GetReportResponse, mode: v1::Mode) {
-    let estimates = report.estimates.clone().unwrap_or_default();
-    let usage = report.usage.unwrap_or_default();
-    let expected = match mode {
+/// The estimate of the mode that the plan ran in.
+fn expected(report: &v1::GetReportResponse) -> Option<v1::Estimate> {
+    let estimates = report.estimates.as_ref()?;
+    match report.plan.as_ref()?.mode() {
         v1::Mode::Standard => estimates.standard,
         v1::Mode::Max => estimates.max,
         v1::Mode::Unspecified => None,
-    };
-    let (cost, used) = spent(&usage, estimates.agent_tasks);
-    let (expected_cost, expected_tokens) = match (expected, estimates.agent_tasks) {
+    }
+}
+
+fn spending_rows(table: &mut Table, report: &v1::GetReportResponse) {
+    let agent_tasks = report.estimates.as_ref().map_or(0, |all| all.agent_tasks);
+    let usage = report.usage.unwrap_or_default();
+    let (cost, used) = spent(&usage, agent_tasks);
+    let (expected_cost, expected_tokens) = match (expected(report), agent_tasks) {
         (_, 0) => (
             "estimated $0.00: shell tasks only".to_owned(),
             "estimated 0".to_owned(),
