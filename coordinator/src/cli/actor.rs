@@ -4,10 +4,7 @@ use rustix::system::uname;
 
 /// The person at this machine as `user@host`; "operator" where neither is known.
 pub(crate) fn by() -> String {
-    let user = ["USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok())
-        .unwrap_or_default();
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let system = uname();
     describe(user.trim(), &system.nodename().to_string_lossy())
 }

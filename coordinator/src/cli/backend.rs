@@ -39,12 +39,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads a plan's text as a coordinator would, without one. Never fails: everything wrong is a
     /// diagnostic.
-    fn check_file(
-        &self,
-        text: &str,
-        file_name: &str,
-        sets: &BTreeMap<String, String>,
-    ) -> CheckedFile;
+    fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile;
 
     /// Takes a snapshot of a directory, uploads what the coordinator does not have, and gives the
     /// digest of its tree.
@@ -52,12 +47,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Downloads a tree and writes its files into a directory, which is made if missing. A file of
     /// the same path is replaced, others stay.
-    async fn write_tree(
-        &self,
-        connection: &Connection,
-        tree: &str,
-        dir: &Path,
-    ) -> anyhow::Result<()>;
+    async fn write_tree(&self, connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()>;
 }
 
 /// A coordinator within this process.
@@ -141,10 +131,7 @@ impl Timings {
     /// A fence margin below two heartbeats and the kill grace, one that is not below lost-after,
     /// or no retry delay.
     pub fn check(&self) -> Result<(), String> {
-        let least = self
-            .heartbeat_ms
-            .saturating_mul(2)
-            .saturating_add(self.kill_grace_ms);
+        let least = self.heartbeat_ms.saturating_mul(2).saturating_add(self.kill_grace_ms);
         if self.fence_margin_ms < least {
             return Err(format!(
                 "--fence-margin-ms is {}, but two heartbeats and the kill grace take {least}: \

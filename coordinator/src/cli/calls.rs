@@ -7,21 +7,15 @@ use super::{actor, client::Connection, failure::Failure};
 impl Connection {
     /// One plan with everything in it, by id or name.
     pub(crate) async fn plan(&self, plan: &str) -> Result<v1::Plan, Failure> {
-        let request = v1::GetPlanRequest {
-            plan: plan.to_owned(),
-        };
+        let request = v1::GetPlanRequest { plan: plan.to_owned() };
         let answer = self.plans().get_plan(request).await;
         let answer = answer.map_err(|status| self.failure(&status))?.into_inner();
-        answer
-            .plan
-            .ok_or_else(|| Failure::Internal("it answered without a plan".to_owned()))
+        answer.plan.ok_or_else(|| Failure::Internal("it answered without a plan".to_owned()))
     }
 
     /// What each mode would cost a plan.
     pub(crate) async fn estimates(&self, plan: &str) -> Result<v1::Estimates, Failure> {
-        let request = v1::EstimatePlanRequest {
-            plan: plan.to_owned(),
-        };
+        let request = v1::EstimatePlanRequest { plan: plan.to_owned() };
         let answer = self.plans().estimate_plan(request).await;
         let answer = answer.map_err(|status| self.failure(&status))?;
         Ok(answer.into_inner().estimates.unwrap_or_default())
@@ -29,11 +23,7 @@ impl Connection {
 
     /// Starts a plan; gives the warnings.
     pub(crate) async fn approve(&self, plan: &str, mode: v1::Mode) -> Result<Vec<String>, Failure> {
-        let request = v1::ApprovePlanRequest {
-            plan: plan.to_owned(),
-            mode: mode.into(),
-            by: actor::by(),
-        };
+        let request = v1::ApprovePlanRequest { plan: plan.to_owned(), mode: mode.into(), by: actor::by() };
         let answer = self.plans().approve_plan(request).await;
         let answer = answer.map_err(|status| self.failure(&status))?;
         Ok(answer.into_inner().warnings)
@@ -41,22 +31,14 @@ impl Connection {
 
     /// Changes the mode of an approved plan.
     pub(crate) async fn set_mode(&self, plan: &str, mode: v1::Mode) -> Result<(), Failure> {
-        let request = v1::SetModeRequest {
-            plan: plan.to_owned(),
-            mode: mode.into(),
-            by: actor::by(),
-        };
+        let request = v1::SetModeRequest { plan: plan.to_owned(), mode: mode.into(), by: actor::by() };
         let answer = self.plans().set_mode(request).await;
         answer.map_err(|status| self.failure(&status)).map(drop)
     }
 
     /// Grants nothing more of a plan.
     pub(crate) async fn pause(&self, plan: &str, note: &str) -> Result<(), Failure> {
-        let request = v1::PausePlanRequest {
-            plan: plan.to_owned(),
-            by: actor::by(),
-            note: note.to_owned(),
-        };
+        let request = v1::PausePlanRequest { plan: plan.to_owned(), by: actor::by(), note: note.to_owned() };
         let answer = self.plans().pause_plan(request).await;
         answer.map_err(|status| self.failure(&status)).map(drop)
     }
@@ -68,33 +50,23 @@ impl Connection {
         add_tokens: u64,
         add_micro_usd: u64,
     ) -> Result<(), Failure> {
-        let request = v1::ResumePlanRequest {
-            plan: plan.to_owned(),
-            by: actor::by(),
-            add_tokens,
-            add_micro_usd,
-        };
+        let request =
+            v1::ResumePlanRequest { plan: plan.to_owned(), by: actor::by(), add_tokens, add_micro_usd };
         let answer = self.plans().resume_plan(request).await;
         answer.map_err(|status| self.failure(&status)).map(drop)
     }
 
     /// What a plan took.
     pub(crate) async fn report(&self, plan: &str) -> Result<v1::GetReportResponse, Failure> {
-        let request = v1::GetReportRequest {
-            plan: plan.to_owned(),
-        };
+        let request = v1::GetReportRequest { plan: plan.to_owned() };
         let answer = self.plans().get_report(request).await;
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| self.failure(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status))
     }
 
     /// The workers.
     pub(crate) async fn workers(&self) -> Result<Vec<v1::Worker>, Failure> {
         let answer = self.fleet().list_workers(v1::ListWorkersRequest {}).await;
-        answer
-            .map(|answer| answer.into_inner().workers)
-            .map_err(|status| self.failure(&status))
+        answer.map(|answer| answer.into_inner().workers).map_err(|status| self.failure(&status))
     }
 
     /// How many leases of a plan are live or uncertain, of every kind.

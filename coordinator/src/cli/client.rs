@@ -44,9 +44,7 @@ pub struct Bearer(Option<MetadataValue<Ascii>>);
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", value.clone());
+            request.metadata_mut().insert("authorization", value.clone());
         }
         Ok(request)
     }
@@ -65,9 +63,8 @@ impl Connection {
         let url = full_url(url)?;
         let (token, file) = match &reach.token_file {
             Some(path) => {
-                let token = fs::read_to_string(path).map_err(|error| {
-                    Failure::Usage(format!("--token-file {}: {error}", path.display()))
-                })?;
+                let token = fs::read_to_string(path)
+                    .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", path.display())))?;
                 (Some(token), Some(path.clone()))
             }
             None if is_loopback(&url) => read_default_token(reach.default_token_file())?,
@@ -77,28 +74,14 @@ impl Connection {
         Self::connect(&url, bearer, file).await
     }
 
-    async fn connect(
-        url: &str,
-        bearer: Bearer,
-        token_file: Option<PathBuf>,
-    ) -> Result<Self, Failure> {
+    async fn connect(url: &str, bearer: Bearer, token_file: Option<PathBuf>) -> Result<Self, Failure> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| Failure::Usage(format!("the address {url} is wrong: {error}")))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|_| Failure::NoCoordinator {
-                url: url.to_owned(),
-            })?;
-        Ok(Self {
-            url: url.to_owned(),
-            channel,
-            bearer,
-            token_file,
-        })
+        let channel = endpoint.connect().await.map_err(|_| Failure::NoCoordinator { url: url.to_owned() })?;
+        Ok(Self { url: url.to_owned(), channel, bearer, token_file })
     }
 
     /// Where the coordinator is.
@@ -165,9 +148,9 @@ fn full_url(url: &str) -> Result<String, Failure> {
     match url.split_once("://") {
         None => Ok(format!("http://{url}")),
         Some(("http", _)) => Ok(url.to_owned()),
-        Some((scheme, _)) => Err(Failure::Usage(format!(
-            "the address {url} starts with {scheme}://, expected http://"
-        ))),
+        Some((scheme, _)) => {
+            Err(Failure::Usage(format!("the address {url} starts with {scheme}://, expected http://")))
+        }
     }
 }
 
@@ -176,10 +159,7 @@ fn is_loopback(url: &str) -> bool {
     let host = authority.unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -188,18 +168,10 @@ mod tests {
 
     #[test]
     fn the_token_beside_the_database_stays_on_this_machine() {
-        for url in [
-            "http://127.0.0.1:7433",
-            "http://localhost:1",
-            "http://[::1]:7433/",
-        ] {
+        for url in ["http://127.0.0.1:7433", "http://localhost:1", "http://[::1]:7433/"] {
             assert!(is_loopback(url), "{url}");
         }
-        for url in [
-            "http://10.0.0.1:7433",
-            "http://127.0.0.1.example:1",
-            "http://localhost.x",
-        ] {
+        for url in ["http://10.0.0.1:7433", "http://127.0.0.1.example:1", "http://localhost.x"] {
             assert!(!is_loopback(url), "{url}");
         }
     }
@@ -215,13 +187,8 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         drop(listener);
-        let failure = Connection::open(&url, None)
-            .await
-            .expect_err("nobody listens");
+        let failure = Connection::open(&url, None).await.expect_err("nobody listens");
         let text = failure.to_string();
-        assert!(
-            text.starts_with(&format!("no coordinator at {url}: start one with")),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("no coordinator at {url}: start one with")), "{text}");
     }
 }

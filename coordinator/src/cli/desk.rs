@@ -69,10 +69,7 @@ impl<B: Backend> Desk<B> {
     /// The coordinator at this address.
     pub(crate) async fn try_url(&self, url: &str) -> Result<Link<B::Embedded>, Failure> {
         let connection = Connection::reach(url, &self.reach).await?;
-        Ok(Link {
-            connection,
-            embedded: None,
-        })
+        Ok(Link { connection, embedded: None })
     }
 
     /// A coordinator of our own on the database.
@@ -82,32 +79,16 @@ impl<B: Backend> Desk<B> {
         max_agents: Option<u32>,
         timings: Timings,
     ) -> Result<Link<B::Embedded>, Failure> {
-        let options = EmbeddedOptions {
-            db: self.reach.database(),
-            workers,
-            max_agents,
-            timings,
-        };
-        let embedded = self
-            .backend
-            .embed(options)
-            .await
-            .map_err(Failure::Backend)?;
+        let options = EmbeddedOptions { db: self.reach.database(), workers, max_agents, timings };
+        let embedded = self.backend.embed(options).await.map_err(Failure::Backend)?;
         let connection = Connection::open(embedded.url(), embedded.token()).await?;
-        Ok(Link {
-            connection,
-            embedded: Some(embedded),
-        })
+        Ok(Link { connection, embedded: Some(embedded) })
     }
 
     fn nobody(&self) -> Failure {
         match &self.reach.db {
-            Some(db) => Failure::NoOwner {
-                db: quoted(&db.to_string_lossy()),
-            },
-            None => Failure::NoCoordinator {
-                url: DEFAULT_URL.to_owned(),
-            },
+            Some(db) => Failure::NoOwner { db: quoted(&db.to_string_lossy()) },
+            None => Failure::NoCoordinator { url: DEFAULT_URL.to_owned() },
         }
     }
 

@@ -29,17 +29,9 @@ pub(crate) enum Followed {
 
 /// Follows a plan in the background. The channel closes when the plan has ended (unless the request
 /// is `forever`) or after [`Followed::Failed`].
-pub(crate) fn follow(
-    connection: &Connection,
-    request: v1::WatchPlanRequest,
-) -> mpsc::Receiver<Followed> {
+pub(crate) fn follow(connection: &Connection, request: v1::WatchPlanRequest) -> mpsc::Receiver<Followed> {
     let (sender, receiver) = mpsc::channel(64);
-    let follower = Follower {
-        connection: connection.clone(),
-        request,
-        sender,
-        away_since: None,
-    };
+    let follower = Follower { connection: connection.clone(), request, sender, away_since: None };
     tokio::spawn(follower.work());
     receiver
 }
@@ -56,11 +48,7 @@ impl Follower {
         while let Err(failure) = self.stream().await {
             let since = *self.away_since.get_or_insert_with(Instant::now);
             let lasting = !failure.is_transient() || since.elapsed() > PATIENCE;
-            let news = if lasting {
-                Followed::Failed(failure)
-            } else {
-                Followed::Away(failure)
-            };
+            let news = if lasting { Followed::Failed(failure) } else { Followed::Away(failure) };
             if self.sender.send(news).await.is_err() || lasting {
                 return;
             }
@@ -71,11 +59,7 @@ impl Follower {
     /// Ends well when the plan has ended, or when nobody listens any more.
     async fn stream(&mut self) -> Result<(), Failure> {
         let failed = |status: tonic::Status| self.connection.failure(&status);
-        let answer = self
-            .connection
-            .plans()
-            .watch_plan(self.request.clone())
-            .await;
+        let answer = self.connection.plans().watch_plan(self.request.clone()).await;
         let mut events = answer.map_err(failed)?.into_inner();
         while let Some(event) = events.message().await.map_err(failed)? {
             self.away_since = None;

@@ -42,9 +42,7 @@ impl Exit {
             PlanState::Blocked => Self::Blocked,
             PlanState::Paused => Self::Paused,
             PlanState::Cancelled => Self::Cancelled,
-            PlanState::Unspecified | PlanState::AwaitingApproval | PlanState::Running => {
-                Self::Unfinished
-            }
+            PlanState::Unspecified | PlanState::AwaitingApproval | PlanState::Running => Self::Unfinished,
         }
     }
 

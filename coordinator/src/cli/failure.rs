@@ -19,9 +19,7 @@ pub(crate) enum Failure {
     #[error("not approved: interrupted, nothing was started")]
     /// Ctrl-C instead of a mode. Nothing was started.
     Interrupted,
-    #[error(
-        "no coordinator at {url}: start one with `wavegate serve`, or name it with --coordinator"
-    )]
+    #[error("no coordinator at {url}: start one with `wavegate serve`, or name it with --coordinator")]
     NoCoordinator { url: String },
     #[error(
         "no coordinator is live on {db}: start one with `wavegate serve --db {db}`, or name it \
@@ -101,9 +99,7 @@ impl Failure {
             Code::InvalidArgument | Code::OutOfRange => Self::Invalid(text),
             Code::Unavailable if is_refused_connection(status) => Self::NoCoordinator { url },
             // A stream that broke off shows up as any of these.
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => {
-                Self::Unavailable { url, text }
-            }
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => Self::Unavailable { url, text },
             Code::Unknown if status.source().is_some() => Self::Unavailable { url, text },
             Code::Unimplemented => Self::TooOld(text),
             Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Self::Internal(text),
@@ -122,10 +118,9 @@ impl From<io::Error> for Failure {
 
 fn token_advice(token_file: Option<&PathBuf>) -> String {
     match token_file {
-        Some(path) => format!(
-            "the one in {} is not it: name the coordinator's with --token-file",
-            path.display()
-        ),
+        Some(path) => {
+            format!("the one in {} is not it: name the coordinator's with --token-file", path.display())
+        }
         None => "none was found: name its file with --token-file".to_owned(),
     }
 }
@@ -135,10 +130,7 @@ fn is_refused_connection(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                io.kind(),
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-            );
+            return matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
         }
         cause = error.source();
     }

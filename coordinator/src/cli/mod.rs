@@ -61,11 +61,7 @@ pub fn main<B: Backend>(args: impl IntoIterator<Item = OsString>, backend: B) ->
             return ExitCode::from(FAILED);
         }
     };
-    let desk = Desk {
-        console,
-        reach: cli.reach,
-        backend,
-    };
+    let desk = Desk { console, reach: cli.reach, backend };
     let code = runtime.block_on(execute(&desk, cli.command));
     // A thread may still wait for an answer at the terminal; nothing else is left to wait for.
     runtime.shutdown_background();

@@ -4,15 +4,11 @@
 use wavegate_proto::v1;
 
 use super::{
-    args::ModeChoice, console::Console, failure::Failure, interrupts::Interrupts, locale::Locale,
-    text,
+    args::ModeChoice, console::Console, failure::Failure, interrupts::Interrupts, locale::Locale, text,
 };
 
 /// Refuses, before anything is started or stored, when a mode can come from nowhere.
-pub(crate) fn require_way_to_choose(
-    console: &Console,
-    flag: Option<ModeChoice>,
-) -> Result<(), Failure> {
+pub(crate) fn require_way_to_choose(console: &Console, flag: Option<ModeChoice>) -> Result<(), Failure> {
     if flag.is_some() || console.asks {
         return Ok(());
     }
@@ -55,9 +51,8 @@ fn ask(console: &Console, estimates: &v1::Estimates) -> Result<v1::Mode, Failure
 }
 
 fn choices(words: &Words, estimates: &v1::Estimates, locale: Locale) -> String {
-    let cost = |one: Option<v1::Estimate>| {
-        text::estimate(&one.unwrap_or_default(), estimates.agent_tasks, locale)
-    };
+    let cost =
+        |one: Option<v1::Estimate>| text::estimate(&one.unwrap_or_default(), estimates.agent_tasks, locale);
     let mut text = format!(
         "{}\n{}\n   {}\n{}\n   {}",
         words.head,
@@ -165,15 +160,9 @@ mod tests {
     #[test]
     fn a_shell_plan_is_told_to_use_no_tokens() {
         let (console, _, err) = fake::console(Some("1\n"), Locale::English);
-        let estimates = v1::Estimates {
-            agent_tasks: 0,
-            ..estimates()
-        };
+        let estimates = v1::Estimates { agent_tasks: 0, ..estimates() };
         ask(&console, &estimates).expect("an answer was given");
-        assert_eq!(
-            err.text().matches("no tokens (shell tasks only)").count(),
-            2
-        );
+        assert_eq!(err.text().matches("no tokens (shell tasks only)").count(), 2);
     }
 
     #[test]

@@ -34,12 +34,7 @@ impl PlanFile {
         let sets = unique(sets)?;
         let name = path.display().to_string();
         let checked = desk.backend.check_file(&source, &name, &sets);
-        Ok(Self {
-            source,
-            name,
-            sets,
-            checked,
-        })
+        Ok(Self { source, name, sets, checked })
     }
 
     /// Tells the diagnostics; errors among them are a failure.
@@ -52,18 +47,13 @@ impl PlanFile {
         if is_sound(diagnostics) {
             return Ok(());
         }
-        Err(Failure::Usage(format!(
-            "{} is not a plan: nothing was stored",
-            self.name
-        )))
+        Err(Failure::Usage(format!("{} is not a plan: nothing was stored", self.name)))
     }
 
     /// What each mode would cost.
     pub(crate) fn estimates(&self) -> v1::Estimates {
         let outline = self.checked.answer.outline.clone();
-        outline
-            .and_then(|outline| outline.estimates)
-            .unwrap_or_default()
+        outline.and_then(|outline| outline.estimates).unwrap_or_default()
     }
 
     /// Stores the plan, with the tree that it starts from.
@@ -87,9 +77,7 @@ impl PlanFile {
             by: actor::by(),
         };
         let answer = connection.plans().submit_plan(request).await;
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| connection.failure(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| connection.failure(&status))
     }
 }
 
@@ -112,9 +100,7 @@ fn read_text(path: &Path) -> Result<String, Failure> {
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        wrong(&format!(
-            "the byte at offset {valid} is not UTF-8, expected text"
-        ))
+        wrong(&format!("the byte at offset {valid} is not UTF-8, expected text"))
     })
 }
 

@@ -1,7 +1,5 @@
 //! Whole commands against a coordinator made of given answers.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
-
 use serde_json::Value;
 use wavegate_proto::v1;
 
@@ -51,10 +49,7 @@ async fn a_database_without_a_coordinator_is_opened_for_the_command_alone() {
     std::fs::write(office.dir.path().join("x.db"), "").unwrap();
     let line = "resolve 3 skip --wave W2 --task T2-01 --note because";
     assert_eq!(office.type_in(line).await, 0);
-    assert_eq!(
-        office.asked(),
-        ["embed 0", "resolve Skip W2 [\"T2-01\"]", "stop"]
-    );
+    assert_eq!(office.asked(), ["embed 0", "resolve Skip W2 [\"T2-01\"]", "stop"]);
     assert!(office.out.text().starts_with("plan 3 greet: blocked"));
 }
 
@@ -97,13 +92,8 @@ async fn money_is_added_in_millionths() {
 #[tokio::test]
 async fn watch_goes_on_after_the_last_event_when_the_stream_breaks() {
     let mut office = live(v1::PlanState::Done).await;
-    let event = |number: i64, kind: &str| v1::Event {
-        number,
-        kind: kind.to_owned(),
-        ..Default::default()
-    };
-    office.world.lock().unwrap().streams =
-        vec![vec![event(4, "wave_started")], vec![event(5, "plan_done")]];
+    let event = |number: i64, kind: &str| v1::Event { number, kind: kind.to_owned(), ..Default::default() };
+    office.world.lock().unwrap().streams = vec![vec![event(4, "wave_started")], vec![event(5, "plan_done")]];
     assert_eq!(office.type_in("watch 3 --json").await, 0);
     let numbers: Vec<_> = office
         .out
@@ -118,11 +108,8 @@ async fn watch_goes_on_after_the_last_event_when_the_stream_breaks() {
 #[tokio::test]
 async fn logs_of_one_task_come_as_they_were_written() {
     let mut office = live(v1::PlanState::Running).await;
-    office.world.lock().unwrap().logs = vec![v1::ReadLogsResponse {
-        task: "T1-01".to_owned(),
-        attempt: 1,
-        data: b"half a line".to_vec(),
-    }];
+    office.world.lock().unwrap().logs =
+        vec![v1::ReadLogsResponse { task: "T1-01".to_owned(), attempt: 1, data: b"half a line".to_vec() }];
     assert_eq!(office.type_in("logs 3 T1-01").await, 0);
     assert_eq!(office.out.text(), "half a line");
 }

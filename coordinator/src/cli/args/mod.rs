@@ -22,11 +22,7 @@ pub(crate) use serve::ServeArgs;
 
 /// Runs plans of AI-agent tasks in waves on leased workers.
 #[derive(Debug, Parser)]
-#[command(
-    name = "wavegate",
-    version,
-    about = "Runs plans of AI-agent tasks in waves on leased workers"
-)]
+#[command(name = "wavegate", version, about = "Runs plans of AI-agent tasks in waves on leased workers")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,
@@ -168,12 +164,7 @@ pub(crate) struct WatchArgs {
     /// The plan's id or name
     pub(crate) plan: String,
     /// Only decisions with a greater number than this
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        env = "WAVEGATE_AFTER",
-        default_value_t = 0
-    )]
+    #[arg(long, value_name = "NUMBER", env = "WAVEGATE_AFTER", default_value_t = 0)]
     pub(crate) after: i64,
     /// Go on after the plan has ended
     #[arg(long, env = "WAVEGATE_FOREVER", value_parser = clap::builder::FalseyValueParser::new())]
@@ -200,13 +191,7 @@ pub(crate) struct NotedPlanArgs {
     /// The plan's id or name
     pub(crate) plan: String,
     /// Why: kept with the decision
-    #[arg(
-        long,
-        value_name = "TEXT",
-        env = "WAVEGATE_NOTE",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "TEXT", env = "WAVEGATE_NOTE", default_value = "", hide_default_value = true)]
     pub(crate) note: String,
 }
 
@@ -243,13 +228,7 @@ pub(crate) struct ResolveArgs {
     /// What becomes of the wave
     pub(crate) resolution: ResolutionChoice,
     /// The wave's key; not needed when exactly one wave is blocked
-    #[arg(
-        long,
-        value_name = "WAVE",
-        env = "WAVEGATE_WAVE",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "WAVE", env = "WAVEGATE_WAVE", default_value = "", hide_default_value = true)]
     pub(crate) wave: String,
     /// A task that is meant; may be repeated; without it all that block the wave
     #[arg(long = "task", value_name = "TASK", env = "WAVEGATE_TASK")]

@@ -13,8 +13,7 @@ use crate::cli::{
 };
 
 /// Where `serve` listens unless told otherwise: this machine alone.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7433);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7433);
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct ServeArgs {
@@ -60,12 +59,7 @@ pub(crate) struct TimingArgs {
           value_parser = clap::value_parser!(u64).range(1..))]
     lost_after_ms: Option<u64>,
     /// A worker stops its own agents this long before their leases are lost [default: 60000]
-    #[arg(
-        long,
-        value_name = "MS",
-        env = "WAVEGATE_FENCE_MARGIN_MS",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "MS", env = "WAVEGATE_FENCE_MARGIN_MS", hide_short_help = true)]
     fence_margin_ms: Option<u64>,
     /// The time between TERM and KILL when an agent is ended
     #[arg(long, value_name = "MS", env = "WAVEGATE_KILL_GRACE_MS", hide = true)]
@@ -80,12 +74,7 @@ pub(crate) struct TimingArgs {
     )]
     retry_delays_ms: Option<Vec<u64>>,
     /// A plan of which nothing can run pauses after this long
-    #[arg(
-        long,
-        value_name = "MS",
-        env = "WAVEGATE_NO_WORKER_AFTER_MS",
-        hide = true
-    )]
+    #[arg(long, value_name = "MS", env = "WAVEGATE_NO_WORKER_AFTER_MS", hide = true)]
     no_worker_after_ms: Option<u64>,
 }
 
@@ -171,24 +160,16 @@ impl TimingArgs {
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(default.heartbeat_ms);
         let lost_after_ms = self.lost_after_ms.unwrap_or(default.lost_after_ms);
         let half = lost_after_ms / 2;
-        let fence_margin_ms = self
-            .fence_margin_ms
-            .unwrap_or(default.fence_margin_ms.min(half));
+        let fence_margin_ms = self.fence_margin_ms.unwrap_or(default.fence_margin_ms.min(half));
         let grace_left = fence_margin_ms.saturating_sub(heartbeat_ms.saturating_mul(2));
         let timings = Timings {
             heartbeat_ms,
-            unreachable_after_ms: self
-                .unreachable_after_ms
-                .unwrap_or(default.unreachable_after_ms.min(half)),
+            unreachable_after_ms: self.unreachable_after_ms.unwrap_or(default.unreachable_after_ms.min(half)),
             lost_after_ms,
             fence_margin_ms,
-            kill_grace_ms: self
-                .kill_grace_ms
-                .unwrap_or(default.kill_grace_ms.min(grace_left)),
+            kill_grace_ms: self.kill_grace_ms.unwrap_or(default.kill_grace_ms.min(grace_left)),
             retry_delays_ms: self.retry_delays_ms.unwrap_or(default.retry_delays_ms),
-            no_worker_after_ms: self
-                .no_worker_after_ms
-                .unwrap_or(default.no_worker_after_ms),
+            no_worker_after_ms: self.no_worker_after_ms.unwrap_or(default.no_worker_after_ms),
         };
         timings.check().map_err(Failure::Usage)?;
         Ok(timings)

@@ -1,7 +1,5 @@
 //! What the command line accepts and refuses.
 
-#![expect(clippy::unwrap_used, reason = "a failed parse is a failed test")]
-
 use clap::{CommandFactory as _, error::ErrorKind};
 
 use super::{run::parse_micro_usd, *};
@@ -34,9 +32,7 @@ fn every_flag_but_mode_has_an_environment_variable() {
     for command in root.get_subcommands() {
         let flags = command.get_arguments().filter(|arg| !arg.is_positional());
         for flag in flags.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
-            let variable = flag
-                .get_env()
-                .map(|name| name.to_string_lossy().into_owned());
+            let variable = flag.get_env().map(|name| name.to_string_lossy().into_owned());
             let place = format!("{} {}", command.get_name(), flag.get_id());
             match flag.get_id().as_str() {
                 "mode" => assert_eq!(variable, None, "{place}"),
@@ -73,10 +69,7 @@ fn a_set_without_a_value_says_what_was_expected() {
 
 #[test]
 fn global_flags_stand_before_or_after_the_command() {
-    for line in [
-        "wavegate --db x.db --json plans",
-        "wavegate plans --json --db x.db",
-    ] {
+    for line in ["wavegate --db x.db --json plans", "wavegate plans --json --db x.db"] {
         let cli = parse(line).unwrap();
         assert!(cli.reach.json, "{line}");
         assert_eq!(cli.reach.database(), PathBuf::from("x.db"), "{line}");
@@ -87,10 +80,7 @@ fn global_flags_stand_before_or_after_the_command() {
 fn address_and_token_lie_beside_the_database() {
     let reach = parse("wavegate --db /data/x.db plans").unwrap().reach;
     assert_eq!(reach.address_file(), PathBuf::from("/data/x.db.d/address"));
-    assert_eq!(
-        reach.default_token_file(),
-        PathBuf::from("/data/x.db.d/token")
-    );
+    assert_eq!(reach.default_token_file(), PathBuf::from("/data/x.db.d/token"));
 }
 
 #[test]
@@ -131,10 +121,7 @@ fn an_unknown_name_in_the_config_file_is_told_with_its_place() {
     let failure = args.into_options(&reach).unwrap_err();
     let text = failure.to_string();
     assert!(matches!(failure, Failure::Usage(_)), "{text}");
-    assert!(
-        text.contains("line 2") && text.contains("lissten"),
-        "{text}"
-    );
+    assert!(text.contains("line 2") && text.contains("lissten"), "{text}");
 }
 
 #[test]
@@ -149,8 +136,5 @@ fn a_shorter_lease_shortens_the_margins_that_depend_on_it() {
 fn a_fence_that_cannot_hold_is_refused() {
     let (args, reach) = serve("wavegate serve --heartbeat-ms 10000 --fence-margin-ms 15000");
     let failure = args.into_options(&reach).unwrap_err();
-    assert!(
-        failure.to_string().contains("--fence-margin-ms is 15000"),
-        "{failure}"
-    );
+    assert!(failure.to_string().contains("--fence-margin-ms is 15000"), "{failure}");
 }

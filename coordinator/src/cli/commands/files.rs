@@ -26,8 +26,7 @@ pub(super) fn check<B: Backend>(desk: &Desk<B>, args: &PlanFileArgs) -> Result<E
         desk.console.print_json(&CheckJson::from(answer))?;
         return Ok(exit);
     }
-    desk.console
-        .print(&text::diagnostics(&answer.diagnostics))?;
+    desk.console.print(&text::diagnostics(&answer.diagnostics))?;
     if let Some(outline) = &answer.outline {
         desk.console.print(&outline_text(outline))?;
     }
@@ -45,10 +44,7 @@ fn outline_text(outline: &v1::PlanOutline) -> String {
 }
 
 /// Stores a plan, which then awaits approval.
-pub(super) async fn submit<B: Backend>(
-    desk: &Desk<B>,
-    args: &PlanFileArgs,
-) -> Result<Exit, Failure> {
+pub(super) async fn submit<B: Backend>(desk: &Desk<B>, args: &PlanFileArgs) -> Result<Exit, Failure> {
     let file = PlanFile::read(desk, &args.file, &args.set)?;
     file.require_sound(desk)?;
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
@@ -67,8 +63,7 @@ async fn print_submitted<B: Backend>(
         let plan = link.connection.plan(&answer.plan_id.to_string()).await?;
         let warnings: Vec<DiagnosticJson> = answer.warnings.into_iter().map(Into::into).collect();
         let plan = PlanJson::from(plan);
-        desk.console
-            .print_json(&ChangedPlanJson { plan, warnings })?;
+        desk.console.print_json(&ChangedPlanJson { plan, warnings })?;
         return Ok(Exit::Done);
     }
     desk.console.print(&format!(

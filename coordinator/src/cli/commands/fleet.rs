@@ -18,16 +18,10 @@ use crate::cli::{
 };
 
 pub(super) async fn workers<B: Backend>(desk: &Desk<B>) -> Result<Exit, Failure> {
-    with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        print_workers(desk, &link.connection).await
-    })
-    .await
+    with_coordinator(desk, async |link: &Link<B::Embedded>| print_workers(desk, &link.connection).await).await
 }
 
-async fn print_workers<B: Backend>(
-    desk: &Desk<B>,
-    connection: &Connection,
-) -> Result<Exit, Failure> {
+async fn print_workers<B: Backend>(desk: &Desk<B>, connection: &Connection) -> Result<Exit, Failure> {
     let workers = connection.workers().await?;
     if desk.reach.json {
         let workers: Vec<WorkerJson> = workers.into_iter().map(Into::into).collect();
@@ -40,10 +34,7 @@ async fn print_workers<B: Backend>(
 
 pub(super) async fn drain<B: Backend>(desk: &Desk<B>, args: &WorkerArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let request = v1::DrainWorkerRequest {
-            worker: args.worker.clone(),
-            by: actor::by(),
-        };
+        let request = v1::DrainWorkerRequest { worker: args.worker.clone(), by: actor::by() };
         let answer = link.connection.fleet().drain_worker(request).await;
         unit(&link.connection, answer)?;
         print_after(desk, &link.connection, &args.worker, "drains").await
@@ -53,10 +44,7 @@ pub(super) async fn drain<B: Backend>(desk: &Desk<B>, args: &WorkerArgs) -> Resu
 
 pub(super) async fn forget<B: Backend>(desk: &Desk<B>, args: &WorkerArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let request = v1::ForgetWorkerRequest {
-            worker: args.worker.clone(),
-            by: actor::by(),
-        };
+        let request = v1::ForgetWorkerRequest { worker: args.worker.clone(), by: actor::by() };
         let answer = link.connection.fleet().forget_worker(request).await;
         unit(&link.connection, answer)?;
         print_after(desk, &link.connection, &args.worker, "is forgotten").await
@@ -74,15 +62,12 @@ async fn print_after<B: Backend>(
     if desk.reach.json {
         return print_workers(desk, connection).await;
     }
-    desk.console
-        .print(&format!("worker {} {what}\n", text::clean(worker)))?;
+    desk.console.print(&format!("worker {} {what}\n", text::clean(worker)))?;
     Ok(Exit::Done)
 }
 
 /// Only to say how long ago a worker was seen.
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.ok()
-        .and_then(|now| i64::try_from(now.as_millis()).ok())
-        .unwrap_or(0)
+    now.ok().and_then(|now| i64::try_from(now.as_millis()).ok()).unwrap_or(0)
 }

@@ -18,11 +18,7 @@ use crate::cli::{
 /// Prints a plan's decisions until it has ended; exits as the plan did.
 pub(super) async fn watch<B: Backend>(desk: &Desk<B>, args: &WatchArgs) -> Result<Exit, Failure> {
     let link = desk.connect_running().await?;
-    let request = v1::WatchPlanRequest {
-        plan: args.plan.clone(),
-        after: args.after,
-        forever: args.forever,
-    };
+    let request = v1::WatchPlanRequest { plan: args.plan.clone(), after: args.after, forever: args.forever };
     let mut events = follow(&link.connection, request);
     let mut away = false;
     while let Some(followed) = events.recv().await {
@@ -107,9 +103,7 @@ impl Prefixer {
     fn rest(&mut self) -> Vec<u8> {
         let unfinished = std::mem::take(&mut self.unfinished);
         let lines = unfinished.iter().filter(|(_, line)| !line.is_empty());
-        lines
-            .flat_map(|(task, line)| prefixed(task, line))
-            .collect()
+        lines.flat_map(|(task, line)| prefixed(task, line)).collect()
     }
 }
 
@@ -131,11 +125,7 @@ mod tests {
     use super::*;
 
     fn piece(task: &str, data: &str) -> v1::ReadLogsResponse {
-        v1::ReadLogsResponse {
-            task: task.to_owned(),
-            attempt: 1,
-            data: data.as_bytes().to_vec(),
-        }
+        v1::ReadLogsResponse { task: task.to_owned(), attempt: 1, data: data.as_bytes().to_vec() }
     }
 
     #[test]

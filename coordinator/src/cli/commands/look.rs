@@ -18,9 +18,7 @@ use crate::cli::{
 
 pub(super) async fn plans<B: Backend>(desk: &Desk<B>, args: &PlansArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let request = v1::ListPlansRequest {
-            open_only: args.open,
-        };
+        let request = v1::ListPlansRequest { open_only: args.open };
         let answer = link.connection.plans().list_plans(request).await;
         let answer = answer.map_err(|status| link.connection.failure(&status))?;
         let plans = answer.into_inner().plans;
@@ -87,8 +85,7 @@ pub(in crate::cli) async fn print_report<B: Backend>(
         Results::Written(dir) => Some(dir),
         Results::Tree { .. } | Results::Nothing | Results::Elsewhere | Results::Branch => None,
     };
-    desk.console
-        .print_json(&ReportJson::new(report, tree, written))
+    desk.console.print_json(&ReportJson::new(report, tree, written))
 }
 
 async fn results<B: Backend>(
@@ -107,9 +104,7 @@ async fn results<B: Backend>(
         }
         (_, Some(dir)) => {
             let dir = quoted(&dir.to_string_lossy());
-            desk.console.tell(&format!(
-                "nothing is written to {dir}: the plan has no tree"
-            ));
+            desk.console.tell(&format!("nothing is written to {dir}: the plan has no tree"));
             Ok(results)
         }
         (_, None) => Ok(results),

@@ -23,10 +23,7 @@ use super::{
 };
 
 /// Does what was asked.
-pub(super) async fn dispatch<B: Backend>(
-    desk: &Desk<B>,
-    command: Command,
-) -> Result<Exit, Failure> {
+pub(super) async fn dispatch<B: Backend>(desk: &Desk<B>, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(desk, args).await,
         Command::Serve(args) => serve::serve(desk, args).await,
@@ -75,19 +72,16 @@ async fn print_changed<B: Backend>(
     let summary = plan.summary.clone().unwrap_or_default();
     if desk.reach.json {
         let plan = PlanJson::from(plan);
-        desk.console
-            .print_json(&ChangedPlanJson { plan, warnings })?;
+        desk.console.print_json(&ChangedPlanJson { plan, warnings })?;
     } else {
         for warning in &warnings {
-            desk.console
-                .tell(&format!("warning: {}", text::clean(warning)));
+            desk.console.tell(&format!("warning: {}", text::clean(warning)));
         }
         desk.console.print(&changed_line(&summary))?;
     }
     if link.embedded.is_some() && summary.state() == v1::PlanState::Running {
         let resume = desk.command(&format!("run --resume {}", summary.id));
-        desk.console
-            .tell(&format!("no coordinator is running; to go on: `{resume}`"));
+        desk.console.tell(&format!("no coordinator is running; to go on: `{resume}`"));
     }
     Ok(Exit::Done)
 }
@@ -112,7 +106,5 @@ fn unit<T>(
     connection: &Connection,
     answer: Result<tonic::Response<T>, tonic::Status>,
 ) -> Result<(), Failure> {
-    answer
-        .map(drop)
-        .map_err(|status| connection.failure(&status))
+    answer.map(drop).map_err(|status| connection.failure(&status))
 }

@@ -3,8 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::cli::{
-    args::ServeArgs, backend::Backend, desk::Desk, exit::Exit, failure::Failure,
-    interrupts::Interrupts,
+    args::ServeArgs, backend::Backend, desk::Desk, exit::Exit, failure::Failure, interrupts::Interrupts,
 };
 
 /// The first interrupt ends sessions and closes the database; workers keep what they run and come

@@ -62,11 +62,7 @@ impl PlanService for Fake {
         request: Request<v1::SubmitPlanRequest>,
     ) -> Result<Response<v1::SubmitPlanResponse>, Status> {
         let base = request.into_inner().base_tree;
-        let answer = v1::SubmitPlanResponse {
-            plan_id: 3,
-            name: "greet".to_owned(),
-            warnings: Vec::new(),
-        };
+        let answer = v1::SubmitPlanResponse { plan_id: 3, name: "greet".to_owned(), warnings: Vec::new() };
         self.note(format!("submit {base}").trim_end().to_owned(), answer)
     }
 
@@ -74,9 +70,7 @@ impl PlanService for Fake {
         &self,
         _request: Request<v1::ListPlansRequest>,
     ) -> Result<Response<v1::ListPlansResponse>, Status> {
-        self.with(|world| v1::ListPlansResponse {
-            plans: world.plan.summary.clone().into_iter().collect(),
-        })
+        self.with(|world| v1::ListPlansResponse { plans: world.plan.summary.clone().into_iter().collect() })
     }
 
     async fn get_plan(
@@ -87,18 +81,14 @@ impl PlanService for Fake {
         if !matches!(plan.as_str(), "3" | "greet") {
             return Err(Status::not_found(format!("there is no plan {plan}")));
         }
-        self.with(|world| v1::GetPlanResponse {
-            plan: Some(world.plan.clone()),
-        })
+        self.with(|world| v1::GetPlanResponse { plan: Some(world.plan.clone()) })
     }
 
     async fn estimate_plan(
         &self,
         _request: Request<v1::EstimatePlanRequest>,
     ) -> Result<Response<v1::EstimatePlanResponse>, Status> {
-        self.with(|world| v1::EstimatePlanResponse {
-            estimates: world.plan.estimates.clone(),
-        })
+        self.with(|world| v1::EstimatePlanResponse { estimates: world.plan.estimates.clone() })
     }
 
     async fn approve_plan(
@@ -109,10 +99,7 @@ impl PlanService for Fake {
         self.with(|world| {
             world.asked.push(format!("approve {mode:?}"));
             world.set_state(v1::PlanState::Running);
-            v1::ApprovePlanResponse {
-                mode: mode.into(),
-                ..Default::default()
-            }
+            v1::ApprovePlanResponse { mode: mode.into(), ..Default::default() }
         })
     }
 
@@ -167,12 +154,7 @@ impl PlanService for Fake {
         request: Request<v1::ResolveWaveRequest>,
     ) -> Result<Response<v1::ResolveWaveResponse>, Status> {
         let request = request.into_inner();
-        let what = format!(
-            "resolve {:?} {} {:?}",
-            request.resolution(),
-            request.wave,
-            request.tasks
-        );
+        let what = format!("resolve {:?} {} {:?}", request.resolution(), request.wave, request.tasks);
         self.note(what, v1::ResolveWaveResponse {})
     }
 

@@ -1,8 +1,6 @@
 //! A coordinator made of given answers, and a backend that embeds it: whole commands can be run
 //! against them, and what was asked of them can be read.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
-
 mod answers;
 
 use std::{
@@ -65,11 +63,7 @@ pub(super) type Shared = Arc<Mutex<World>>;
 /// A plan with an id and a state and nothing else.
 pub(super) fn world(state: v1::PlanState) -> World {
     let mut world = World::default();
-    let summary = v1::PlanSummary {
-        id: 3,
-        name: "greet".to_owned(),
-        ..Default::default()
-    };
+    let summary = v1::PlanSummary { id: 3, name: "greet".to_owned(), ..Default::default() };
     world.plan.summary = Some(summary.clone());
     world.report.plan = Some(summary);
     world.set_state(state);
@@ -102,10 +96,7 @@ impl Backend for FakeBackend {
 
     async fn embed(&self, options: EmbeddedOptions) -> anyhow::Result<FakeEmbedded> {
         note(&self.world, format!("embed {}", options.workers));
-        Ok(FakeEmbedded {
-            url: serve(&self.world).await,
-            world: Arc::clone(&self.world),
-        })
+        Ok(FakeEmbedded { url: serve(&self.world).await, world: Arc::clone(&self.world) })
     }
 
     async fn serve(
@@ -117,12 +108,7 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn check_file(
-        &self,
-        _text: &str,
-        _file_name: &str,
-        _sets: &BTreeMap<String, String>,
-    ) -> CheckedFile {
+    fn check_file(&self, _text: &str, _file_name: &str, _sets: &BTreeMap<String, String>) -> CheckedFile {
         self.checked.clone()
     }
 
@@ -131,12 +117,7 @@ impl Backend for FakeBackend {
         Ok("d1ge57".to_owned())
     }
 
-    async fn write_tree(
-        &self,
-        _connection: &Connection,
-        tree: &str,
-        dir: &Path,
-    ) -> anyhow::Result<()> {
+    async fn write_tree(&self, _connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()> {
         note(&self.world, format!("write {tree} to {}", dir.display()));
         Ok(())
     }
@@ -182,29 +163,13 @@ pub(super) fn office(world: World, input: Option<&str>) -> Office {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("greet.yaml"), "name: greet\n").unwrap();
     let world = Arc::new(Mutex::new(world));
-    Office {
-        desk: desk(console, &world, dir.path()),
-        world,
-        out,
-        err,
-        dir,
-    }
+    Office { desk: desk(console, &world, dir.path()), world, out, err, dir }
 }
 
 fn desk(console: Console, world: &Shared, dir: &Path) -> Desk<FakeBackend> {
-    let reach = ReachArgs {
-        db: Some(dir.join("x.db")),
-        ..ReachArgs::default()
-    };
-    let backend = FakeBackend {
-        world: Arc::clone(world),
-        checked: CheckedFile::default(),
-    };
-    Desk {
-        console,
-        reach,
-        backend,
-    }
+    let reach = ReachArgs { db: Some(dir.join("x.db")), ..ReachArgs::default() };
+    let backend = FakeBackend { world: Arc::clone(world), checked: CheckedFile::default() };
+    Desk { console, reach, backend }
 }
 
 impl Office {
@@ -220,10 +185,7 @@ impl Office {
         let words = std::iter::once("wavegate").chain(line.split_whitespace());
         let cli = <super::args::Cli as clap::Parser>::try_parse_from(words).unwrap();
         let db = self.desk.reach.db.take();
-        self.desk.reach = ReachArgs {
-            db: cli.reach.db.clone().or(db),
-            ..cli.reach
-        };
+        self.desk.reach = ReachArgs { db: cli.reach.db.clone().or(db), ..cli.reach };
         super::execute(&self.desk, cli.command).await
     }
 

@@ -65,11 +65,7 @@ impl From<v1::Worker> for WorkerJson {
 
 impl From<v1::Runner> for RunnerJson {
     fn from(runner: v1::Runner) -> Self {
-        Self {
-            name: runner.name,
-            version: runner.version,
-            account: filled(runner.account),
-        }
+        Self { name: runner.name, version: runner.version, account: filled(runner.account) }
     }
 }
 

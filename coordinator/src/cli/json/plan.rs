@@ -150,10 +150,7 @@ impl From<v1::Task> for TaskJson {
             model: filled(task.model),
             priority: task.priority,
             depends_on: task.depends_on,
-            lease: filled(task.lease_id).map(|id| LeaseJson {
-                id,
-                status: lease_status,
-            }),
+            lease: filled(task.lease_id).map(|id| LeaseJson { id, status: lease_status }),
             worker: filled(task.worker),
             attempts: task.attempts.into_iter().map(Into::into).collect(),
         }
@@ -251,10 +248,7 @@ impl From<v1::RecordedVerdict> for VerdictJson {
 
 impl From<v1::Finding> for FindingJson {
     fn from(finding: v1::Finding) -> Self {
-        Self {
-            task: filled(finding.task),
-            text: finding.text,
-        }
+        Self { task: filled(finding.task), text: finding.text }
     }
 }
 

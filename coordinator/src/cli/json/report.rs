@@ -44,11 +44,7 @@ struct NumbersJson {
 }
 
 impl ReportJson {
-    pub(crate) fn new(
-        report: v1::GetReportResponse,
-        tree: Option<String>,
-        out: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(report: v1::GetReportResponse, tree: Option<String>, out: Option<String>) -> Self {
         Self {
             report: NumbersJson::of(&report),
             plan: report.plan.unwrap_or_default().into(),

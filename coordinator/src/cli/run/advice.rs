@@ -32,29 +32,14 @@ pub(super) fn resume<B: Backend>(desk: &Desk<B>, plan_id: i64) -> String {
 /// The plan is in other hands.
 pub(super) fn left<B: Backend>(desk: &Desk<B>, plan_id: i64, url: &str) -> String {
     let watch = desk.command(&format!("watch {plan_id}"));
-    format!(
-        "what runs goes on at {url}; to see: {watch}\n{}",
-        resume(desk, plan_id)
-    )
+    format!("what runs goes on at {url}; to see: {watch}\n{}", resume(desk, plan_id))
 }
 
-fn blocked<B: Backend>(
-    desk: &Desk<B>,
-    plan: &v1::Plan,
-    summary: &v1::PlanSummary,
-    embedded: bool,
-) -> String {
+fn blocked<B: Backend>(desk: &Desk<B>, plan: &v1::Plan, summary: &v1::PlanSummary, embedded: bool) -> String {
     let id = summary.id;
-    let mut lines = vec![format!(
-        "plan {id} is blocked: {}",
-        because(&summary.reason)
-    )];
+    let mut lines = vec![format!("plan {id} is blocked: {}", because(&summary.reason))];
     let mut commands = Vec::new();
-    for wave in plan
-        .waves
-        .iter()
-        .filter(|wave| wave.state() == v1::WaveState::Blocked)
-    {
+    for wave in plan.waves.iter().filter(|wave| wave.state() == v1::WaveState::Blocked) {
         lines.push(why(&wave.key, &wave.reason));
         for task in &wave.tasks {
             if task.state() == v1::TaskState::Blocked {
@@ -68,28 +53,18 @@ fn blocked<B: Backend>(
         ));
     }
     if commands.is_empty() {
-        commands.push(format!(
-            "resolve {id} approve|rework|skip|cancel --note \"WHY\""
-        ));
+        commands.push(format!("resolve {id} approve|rework|skip|cancel --note \"WHY\""));
     }
     lines.push(format!("evidence: {}", desk.command(&format!("show {id}"))));
     let commands = commands.iter().map(|rest| desk.command(rest));
-    lines.push(format!(
-        "to decide, one of:\n  {}",
-        commands.collect::<Vec<_>>().join("\n  ")
-    ));
+    lines.push(format!("to decide, one of:\n  {}", commands.collect::<Vec<_>>().join("\n  ")));
     if embedded {
         lines.push(format!("and then {}", resume(desk, id)));
     }
     lines.join("\n")
 }
 
-fn paused<B: Backend>(
-    desk: &Desk<B>,
-    summary: &v1::PlanSummary,
-    reason: &str,
-    embedded: bool,
-) -> String {
+fn paused<B: Backend>(desk: &Desk<B>, summary: &v1::PlanSummary, reason: &str, embedded: bool) -> String {
     let id = summary.id;
     let mut text = format!("plan {id} is paused: {}\n", because(&summary.reason));
     if reason == "budget" {

@@ -43,22 +43,17 @@ impl Board {
             self.on_task(event);
             return;
         }
-        if let (Some(state), Some(wave)) =
-            (wave_state(&event.kind), self.waves.get_mut(&event.wave))
-        {
+        if let (Some(state), Some(wave)) = (wave_state(&event.kind), self.waves.get_mut(&event.wave)) {
             state.clone_into(wave);
         }
     }
 
     fn on_task(&mut self, event: &v1::Event) {
         let place = match event.kind.as_str() {
-            "lease_granted" => Place::Running {
-                worker: event.worker.clone(),
-                since_ms: event.at_ms,
-            },
+            "lease_granted" => Place::Running { worker: event.worker.clone(), since_ms: event.at_ms },
             "task_submitted" | "task_skipped" | "task_cancelled" => Place::Finished,
-            "task_failed" | "task_returned" | "task_retried" | "task_blocked"
-            | "lease_released" | "lease_lost" | "lease_cancelled" => Place::Waiting,
+            "task_failed" | "task_returned" | "task_retried" | "task_blocked" | "lease_released"
+            | "lease_lost" | "lease_cancelled" => Place::Waiting,
             _ => return,
         };
         self.tasks.insert(event.task.clone(), place);
@@ -69,10 +64,7 @@ impl Board {
     }
 
     pub(super) fn finished(&self) -> u64 {
-        let finished = self
-            .tasks
-            .values()
-            .filter(|place| **place == Place::Finished);
+        let finished = self.tasks.values().filter(|place| **place == Place::Finished);
         finished.count() as u64
     }
 
@@ -93,9 +85,7 @@ impl Board {
             .waves
             .iter()
             .filter(|(_, state)| !matches!(state.as_str(), "waiting" | "done" | "cancelled"));
-        let told: Vec<_> = active
-            .map(|(key, state)| format!("{key} {state}"))
-            .collect();
+        let told: Vec<_> = active.map(|(key, state)| format!("{key} {state}")).collect();
         told.join(", ")
     }
 }
@@ -110,17 +100,16 @@ fn place(task: &v1::Task) -> Place {
         | v1::TaskState::Done
         | v1::TaskState::Skipped
         | v1::TaskState::Cancelled => Place::Finished,
-        v1::TaskState::Pending | v1::TaskState::Blocked | v1::TaskState::Unspecified => {
-            Place::Waiting
-        }
+        v1::TaskState::Pending | v1::TaskState::Blocked | v1::TaskState::Unspecified => Place::Waiting,
     }
 }
 
 /// The state that an event of this kind leaves its wave in.
 fn wave_state(kind: &str) -> Option<&'static str> {
     match kind {
-        "wave_started" | "wave_rejected" | "wave_challenged" | "wave_conflict"
-        | "wave_resolved" => Some("running"),
+        "wave_started" | "wave_rejected" | "wave_challenged" | "wave_conflict" | "wave_resolved" => {
+            Some("running")
+        }
         "wave_integrating" => Some("integrating"),
         "wave_validating" => Some("validating"),
         "wave_approved" => Some("publishing"),
@@ -145,10 +134,7 @@ mod tests {
             waves: vec![v1::Wave {
                 key: "W1".to_owned(),
                 state: v1::WaveState::Running.into(),
-                tasks: vec![
-                    task("T1", v1::TaskState::Done),
-                    task("T2", v1::TaskState::Pending),
-                ],
+                tasks: vec![task("T1", v1::TaskState::Done), task("T2", v1::TaskState::Pending)],
                 ..Default::default()
             }],
             ..Default::default()

@@ -62,14 +62,10 @@ async fn connect<B: Backend>(
     match live {
         Some(link) => {
             let url = link.connection.url();
-            desk.console
-                .tell(&format!("the coordinator at {url} runs this plan"));
+            desk.console.tell(&format!("the coordinator at {url} runs this plan"));
             Ok(link)
         }
-        None => {
-            desk.embed(args.workers.into(), args.max_agents, timings)
-                .await
-        }
+        None => desk.embed(args.workers.into(), args.max_agents, timings).await,
     }
 }
 
@@ -97,12 +93,7 @@ async fn finish<B: Backend>(
     plan_id: i64,
     ending: &Ending,
 ) -> Result<Exit, Failure> {
-    let Ending::Rested {
-        plan,
-        interrupted,
-        reason,
-    } = ending
-    else {
+    let Ending::Rested { plan, interrupted, reason } = ending else {
         let advice = match link.embedded {
             Some(_) => advice::resume(desk, plan_id),
             None => advice::left(desk, plan_id, link.connection.url()),

@@ -17,11 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs the command with what happened in its environment. That it fails is told and changes
 /// nothing. Only a plan that is blocked, paused or done is worth it.
 pub(super) async fn notify(console: &Console, command: &str, plan: &v1::PlanSummary) {
-    let worth = [
-        v1::PlanState::Blocked,
-        v1::PlanState::Paused,
-        v1::PlanState::Done,
-    ];
+    let worth = [v1::PlanState::Blocked, v1::PlanState::Paused, v1::PlanState::Done];
     if !worth.contains(&plan.state()) {
         return;
     }
@@ -29,10 +25,8 @@ pub(super) async fn notify(console: &Console, command: &str, plan: &v1::PlanSumm
         Ok(Ok(status)) if status.success() => {}
         Ok(Ok(status)) => console.tell(&format!("--notify: the command ended with {status}")),
         Ok(Err(error)) => console.tell(&format!("--notify: {error}")),
-        Err(_) => console.tell(&format!(
-            "--notify: the command still runs after {} s and was ended",
-            PATIENCE.as_secs()
-        )),
+        Err(_) => console
+            .tell(&format!("--notify: the command still runs after {} s and was ended", PATIENCE.as_secs())),
     }
 }
 

@@ -79,12 +79,7 @@ impl Bars {
         let screen = MultiProgress::new();
         let bar = screen.add(ProgressBar::new(board.total()));
         bar.set_style(style(PLAN_LINE));
-        let mut bars = Self {
-            board,
-            screen,
-            plan: bar,
-            tasks: Vec::new(),
-        };
+        let mut bars = Self { board, screen, plan: bar, tasks: Vec::new() };
         bars.draw();
         bars
     }
@@ -180,17 +175,11 @@ mod tests {
             key: format!("T1-{number:02}"),
             state: v1::TaskState::Leased.into(),
             worker: "alpha".to_owned(),
-            attempts: vec![v1::Attempt {
-                granted_ms: 1_000,
-                ..Default::default()
-            }],
+            attempts: vec![v1::Attempt { granted_ms: 1_000, ..Default::default() }],
             ..Default::default()
         };
         let board = Board::new(&v1::Plan {
-            waves: vec![v1::Wave {
-                tasks: (1..=10).map(task).collect(),
-                ..Default::default()
-            }],
+            waves: vec![v1::Wave { tasks: (1..=10).map(task).collect(), ..Default::default() }],
             ..Default::default()
         });
         let lines = running_lines(&board, 3_500);

@@ -52,19 +52,14 @@ pub(super) async fn read_source<B: Backend>(
     file.require_sound(desk)?;
     let estimates = file.estimates();
     let mode = mode_question::choose(&desk.console, args.mode, &estimates, interrupts).await?;
-    Ok(Source::File {
-        file: Box::new(file),
-        mode,
-    })
+    Ok(Source::File { file: Box::new(file), mode })
 }
 
 /// What is no directory would be found out only when the work is done.
 fn require_directory(out: &Path) -> Result<(), Failure> {
     if out.exists() && !out.is_dir() {
         let out = out.display();
-        return Err(Failure::Usage(format!(
-            "--out {out}: this is a file, expected a directory or nothing"
-        )));
+        return Err(Failure::Usage(format!("--out {out}: this is a file, expected a directory or nothing")));
     }
     Ok(())
 }
@@ -91,17 +86,10 @@ async fn start_file<B: Backend>(
 ) -> Result<Started, Failure> {
     let submitted = file.submit(desk, &link.connection).await?;
     let plan_id = submitted.plan_id;
-    desk.console.tell(&format!(
-        "plan {plan_id} {}: {} mode",
-        text::clean(&submitted.name),
-        text::mode(mode)
-    ));
+    desk.console.tell(&format!("plan {plan_id} {}: {} mode", text::clean(&submitted.name), text::mode(mode)));
     serve_plan(link, plan_id).await?;
     approve(desk, link, plan_id, mode).await?;
-    Ok(Started {
-        plan_id,
-        is_resumed: false,
-    })
+    Ok(Started { plan_id, is_resumed: false })
 }
 
 async fn approve<B: Backend>(
@@ -112,8 +100,7 @@ async fn approve<B: Backend>(
 ) -> Result<(), Failure> {
     let warnings = link.connection.approve(&plan_id.to_string(), mode).await?;
     for warning in &warnings {
-        desk.console
-            .tell(&format!("warning: {}", text::clean(warning)));
+        desk.console.tell(&format!("warning: {}", text::clean(warning)));
     }
     Ok(())
 }
@@ -126,12 +113,7 @@ async fn resume<B: Backend>(
     plan: &str,
     interrupts: &mut Interrupts,
 ) -> Result<Started, Failure> {
-    let summary = link
-        .connection
-        .plan(plan)
-        .await?
-        .summary
-        .unwrap_or_default();
+    let summary = link.connection.plan(plan).await?.summary.unwrap_or_default();
     let plan_id = summary.id;
     let id = plan_id.to_string();
     desk.console.tell(&format!(
@@ -144,8 +126,7 @@ async fn resume<B: Backend>(
         v1::PlanState::AwaitingApproval => {
             mode_question::require_way_to_choose(&desk.console, args.mode)?;
             let estimates = link.connection.estimates(&id).await?;
-            let mode =
-                mode_question::choose(&desk.console, args.mode, &estimates, interrupts).await?;
+            let mode = mode_question::choose(&desk.console, args.mode, &estimates, interrupts).await?;
             serve_plan(link, plan_id).await?;
             approve(desk, link, plan_id, mode).await?;
         }
@@ -163,24 +144,13 @@ async fn resume<B: Backend>(
         | v1::PlanState::Cancelled
         | v1::PlanState::Unspecified => {}
     }
-    Ok(Started {
-        plan_id,
-        is_resumed: true,
-    })
+    Ok(Started { plan_id, is_resumed: true })
 }
 
 /// A mode that is named for a plan under way is a change of mode.
-async fn change_mode<E>(
-    link: &Link<E>,
-    summary: &v1::PlanSummary,
-    args: &RunArgs,
-) -> Result<(), Failure> {
+async fn change_mode<E>(link: &Link<E>, summary: &v1::PlanSummary, args: &RunArgs) -> Result<(), Failure> {
     match args.mode.map(super::super::args::ModeChoice::into_proto) {
-        Some(mode) if mode != summary.mode() => {
-            link.connection
-                .set_mode(&summary.id.to_string(), mode)
-                .await
-        }
+        Some(mode) if mode != summary.mode() => link.connection.set_mode(&summary.id.to_string(), mode).await,
         _ => Ok(()),
     }
 }

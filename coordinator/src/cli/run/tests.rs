@@ -1,7 +1,5 @@
 //! Whole runs against an embedded coordinator made of given answers.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
-
 use serde_json::Value;
 use wavegate_proto::v1;
 
@@ -40,10 +38,7 @@ fn wrong_file(office: &mut Office) {
         message: "`waves` is missing, expected a list of waves".to_owned(),
     };
     office.desk.backend.checked = CheckedFile {
-        answer: v1::CheckPlanResponse {
-            diagnostics: vec![diagnostic],
-            outline: None,
-        },
+        answer: v1::CheckPlanResponse { diagnostics: vec![diagnostic], outline: None },
         base: None,
     };
 }
@@ -51,20 +46,10 @@ fn wrong_file(office: &mut Office) {
 #[tokio::test]
 async fn a_plan_runs_to_its_end_and_the_report_is_the_result() {
     let mut office = office(ending_in("plan_done", v1::PlanState::Done), None);
-    assert_eq!(
-        office.type_in("run DIR/greet.yaml --mode standard").await,
-        0
-    );
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 0);
     assert_eq!(
         office.asked(),
-        [
-            "embed 1",
-            "submit",
-            "serve plan 3",
-            "approve Standard",
-            "watch after 0",
-            "stop"
-        ]
+        ["embed 1", "submit", "serve plan 3", "approve Standard", "watch after 0", "stop"]
     );
     assert!(office.out.text().starts_with("plan 3 greet: done"));
     insta::assert_snapshot!(office.told(), @"
@@ -87,11 +72,7 @@ async fn a_person_who_does_not_answer_approves_nothing() {
     let mut office = office(ending_in("plan_done", v1::PlanState::Done), Some("what?\n"));
     assert_eq!(office.type_in("run DIR/greet.yaml").await, 2);
     assert_eq!(office.asked(), Vec::<String>::new());
-    assert!(
-        office.told().ends_with("nothing was started\n"),
-        "{}",
-        office.told()
-    );
+    assert!(office.told().ends_with("nothing was started\n"), "{}", office.told());
 }
 
 #[tokio::test]
@@ -162,15 +143,8 @@ async fn a_blocked_plan_is_told_with_the_commands_that_move_it_on() {
     and then to go on: wavegate run --db DIR/x.db --resume 3
     "#);
     let environment = std::fs::read_to_string(notes).unwrap();
-    for line in [
-        "WAVEGATE_PLAN=3",
-        "WAVEGATE_STATUS=blocked",
-        "WAVEGATE_REASON=a task is blocked",
-    ] {
-        assert!(
-            environment.lines().any(|found| found == line),
-            "{line}: {environment}"
-        );
+    for line in ["WAVEGATE_PLAN=3", "WAVEGATE_STATUS=blocked", "WAVEGATE_REASON=a task is blocked"] {
+        assert!(environment.lines().any(|found| found == line), "{line}: {environment}");
     }
 }
 
@@ -179,25 +153,16 @@ async fn a_plan_out_of_budget_ends_as_paused_and_says_how_to_add() {
     let mut world = ending_in("plan_paused", v1::PlanState::Paused);
     world.streams[0][1].reason = "budget".to_owned();
     let mut office = office(world, None);
-    assert_eq!(
-        office.type_in("run DIR/greet.yaml --mode standard").await,
-        4
-    );
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 4);
     let told = office.told();
-    assert!(
-        told.contains("to go on: wavegate resume --db DIR/x.db 3 --add-usd 5"),
-        "{told}"
-    );
+    assert!(told.contains("to go on: wavegate resume --db DIR/x.db 3 --add-usd 5"), "{told}");
 }
 
 #[tokio::test]
 async fn a_terminals_display_leaves_the_end_to_the_report() {
     let mut office = office(ending_in("plan_blocked", v1::PlanState::Blocked), None);
     office.desk.console.redraws = true;
-    assert_eq!(
-        office.type_in("run DIR/greet.yaml --mode standard").await,
-        3
-    );
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 3);
     assert!(office.out.text().starts_with("plan 3 greet: blocked"));
     assert!(!office.told().contains("wave_started"), "{}", office.told());
 }
@@ -205,10 +170,7 @@ async fn a_terminals_display_leaves_the_end_to_the_report() {
 #[tokio::test]
 async fn a_cancelled_plan_has_an_exit_code_of_its_own() {
     let mut office = office(ending_in("plan_cancelled", v1::PlanState::Cancelled), None);
-    assert_eq!(
-        office.type_in("run DIR/greet.yaml --mode standard").await,
-        5
-    );
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 5);
 }
 
 #[tokio::test]
@@ -217,10 +179,7 @@ async fn a_plan_that_rests_waits_for_the_results_under_way() {
     world.workers = vec![busy_worker()];
     world.looks = Some(1);
     let mut office = office(world, None);
-    assert_eq!(
-        office.type_in("run DIR/greet.yaml --mode standard").await,
-        3
-    );
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 3);
     // The running lease was seen, and the end waited for another look.
     assert!(office.world.lock().unwrap().workers.is_empty());
 }
@@ -267,15 +226,8 @@ async fn interrupted(office: &Office, times: usize) -> Exit {
 }
 
 fn busy_worker() -> v1::Worker {
-    let lease = v1::WorkerLease {
-        plan_id: 3,
-        state: v1::LeaseState::Running.into(),
-        ..Default::default()
-    };
-    v1::Worker {
-        leases: vec![lease],
-        ..Default::default()
-    }
+    let lease = v1::WorkerLease { plan_id: 3, state: v1::LeaseState::Running.into(), ..Default::default() };
+    v1::Worker { leases: vec![lease], ..Default::default() }
 }
 
 #[tokio::test]
@@ -284,16 +236,7 @@ async fn a_paused_plan_is_resumed_where_it_was_left() {
     world.set_state(v1::PlanState::Paused);
     let mut office = office(world, None);
     assert_eq!(office.type_in("run --resume greet").await, 0);
-    assert_eq!(
-        office.asked(),
-        [
-            "embed 1",
-            "serve plan 3",
-            "resume 0",
-            "watch after 0",
-            "stop"
-        ]
-    );
+    assert_eq!(office.asked(), ["embed 1", "serve plan 3", "resume 0", "watch after 0", "stop"]);
 }
 
 #[tokio::test]
@@ -309,10 +252,7 @@ async fn the_tree_is_written_where_the_person_wants_it() {
     let asked = office.asked();
     assert!(asked.contains(&"upload /source".to_owned()), "{asked:?}");
     assert!(asked.contains(&"submit d1ge57".to_owned()), "{asked:?}");
-    assert!(
-        asked.contains(&format!("write abc to {dir}/out")),
-        "{asked:?}"
-    );
+    assert!(asked.contains(&format!("write abc to {dir}/out")), "{asked:?}");
     let report: Value = serde_json::from_str(&office.out.text()).unwrap();
     assert_eq!(report["out"], format!("{dir}/out"));
     assert_eq!(report["status"], "done");

@@ -77,11 +77,7 @@ pub(super) async fn watch<B: Backend>(
     }
     let events = follow(
         connection,
-        v1::WatchPlanRequest {
-            plan: started.plan_id.to_string(),
-            after: 0,
-            forever: false,
-        },
+        v1::WatchPlanRequest { plan: started.plan_id.to_string(), after: 0, forever: false },
     );
     let ending = watch.until_rest(events, interrupts).await;
     watch.progress.finish();
@@ -149,19 +145,13 @@ impl Watch<'_> {
         }
         self.interrupted = true;
         let plan = self.plan_id.to_string();
-        match self
-            .connection
-            .pause(&plan, "interrupted at the terminal")
-            .await
-        {
+        match self.connection.pause(&plan, "interrupted at the terminal").await {
             // Refused: it is paused, blocked or at its end already.
             Ok(()) | Err(Failure::Refused(_)) => {}
             Err(failure) => self.progress.tell(&failure.to_string()),
         }
         self.phase = Phase::ComingToRest;
-        self.progress.tell(
-            "nothing new is granted; what runs goes on to its end (Ctrl-C again to stop now)",
-        );
+        self.progress.tell("nothing new is granted; what runs goes on to its end (Ctrl-C again to stop now)");
         Ok(None)
     }
 
@@ -206,9 +196,7 @@ impl Watch<'_> {
         match state {
             v1::PlanState::Done | v1::PlanState::Cancelled => return Some(self.rested(plan)),
             v1::PlanState::Paused | v1::PlanState::Blocked => self.phase = Phase::ComingToRest,
-            v1::PlanState::Running
-            | v1::PlanState::AwaitingApproval
-            | v1::PlanState::Unspecified => {
+            v1::PlanState::Running | v1::PlanState::AwaitingApproval | v1::PlanState::Unspecified => {
                 // Somebody moved it on before it was at rest.
                 if !self.interrupted {
                     self.phase = Phase::Running;
@@ -219,18 +207,11 @@ impl Watch<'_> {
     }
 
     fn rested(&self, plan: v1::Plan) -> Ending {
-        Ending::Rested {
-            plan: Box::new(plan),
-            interrupted: self.interrupted,
-            reason: self.reason.clone(),
-        }
+        Ending::Rested { plan: Box::new(plan), interrupted: self.interrupted, reason: self.reason.clone() }
     }
 }
 
 /// Whether the plan as a whole may be in another state now.
 fn is_turning_point(kind: &str) -> bool {
-    matches!(
-        kind,
-        "plan_done" | "plan_blocked" | "plan_paused" | "plan_cancelled" | "plan_resumed"
-    )
+    matches!(kind, "plan_done" | "plan_blocked" | "plan_paused" | "plan_cancelled" | "plan_resumed")
 }

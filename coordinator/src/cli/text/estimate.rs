@@ -20,12 +20,7 @@ pub(crate) fn estimates(estimates: &v1::Estimates) -> String {
             0 => ("$0.00".to_owned(), "0".to_owned()),
             _ => (cost(&one), grouped(one.tokens, ',')),
         };
-        table.row([
-            name.to_owned(),
-            cost,
-            tokens,
-            time.unwrap_or_else(|| "unknown".to_owned()),
-        ]);
+        table.row([name.to_owned(), cost, tokens, time.unwrap_or_else(|| "unknown".to_owned())]);
     }
     let mut text = table.render();
     if estimates.agent_tasks == 0 {

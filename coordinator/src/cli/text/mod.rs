@@ -26,8 +26,8 @@ pub(crate) use quantity::{duration, instant};
 pub(crate) use report::{Results, ratio, report};
 pub(crate) use table::{clean, counted, cut};
 pub(crate) use words::{
-    decision, lease_kind, lease_state, mode, plan_state, role, severity, task_state, tier,
-    wave_state, worker_state, workspace,
+    decision, lease_kind, lease_state, mode, plan_state, role, severity, task_state, tier, wave_state,
+    worker_state, workspace,
 };
 pub(crate) use workers::workers;
 

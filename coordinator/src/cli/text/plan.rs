@@ -28,16 +28,10 @@ fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
     let mut text = format!("plan {}  {}\n", summary.id, clean(&summary.name));
     let mut table = Table::headless(0);
     table.row(["status".into(), status(summary)]);
-    table.row([
-        "waves".into(),
-        format!("{} of {} done", summary.waves_done, summary.waves),
-    ]);
+    table.row(["waves".into(), format!("{} of {} done", summary.waves_done, summary.waves)]);
     table.row([
         "tasks".into(),
-        format!(
-            "{} of {} done, {} running",
-            summary.tasks_done, summary.tasks, summary.tasks_running
-        ),
+        format!("{} of {} done, {} running", summary.tasks_done, summary.tasks, summary.tasks_running),
     ]);
     table.row(["workspace".into(), workspace(plan.workspace())]);
     table.row(["times".into(), times(summary)]);
@@ -63,11 +57,8 @@ fn status(summary: &v1::PlanSummary) -> String {
 }
 
 fn times(summary: &v1::PlanSummary) -> String {
-    let times = [
-        ("submitted", summary.created_ms),
-        ("approved", summary.approved_ms),
-        ("ended", summary.ended_ms),
-    ];
+    let times =
+        [("submitted", summary.created_ms), ("approved", summary.approved_ms), ("ended", summary.ended_ms)];
     let told = times.into_iter().filter_map(|(what, at_ms)| {
         let instant = instant(at_ms)?;
         Some(format!("{what} {instant}"))
@@ -125,12 +116,7 @@ fn wave_title(wave: &v1::Wave) -> String {
 }
 
 fn tasks(tasks: &[v1::Task]) -> String {
-    let mut table = Table::new(
-        2,
-        [
-            "TASK", "STATE", "TRIES", "COUNTS", "RUNNER", "WORKER", "TITLE",
-        ],
-    );
+    let mut table = Table::new(2, ["TASK", "STATE", "TRIES", "COUNTS", "RUNNER", "WORKER", "TITLE"]);
     for task in tasks {
         table.row([
             cut(&task.key, 20),
@@ -138,14 +124,7 @@ fn tasks(tasks: &[v1::Task]) -> String {
             task.attempt.to_string(),
             counts(task),
             cut(&runner(task), 16),
-            cut(
-                if task.worker.is_empty() {
-                    "-"
-                } else {
-                    &task.worker
-                },
-                16,
-            ),
+            cut(if task.worker.is_empty() { "-" } else { &task.worker }, 16),
             task.title.clone(),
         ]);
     }
@@ -171,21 +150,10 @@ fn runner(task: &v1::Task) -> String {
 
 /// What went wrong so far; a dash for nothing.
 fn counts(task: &v1::Task) -> String {
-    let counts = [
-        (task.failures, "failed"),
-        (task.losses, "lost"),
-        (task.rejections, "rejected"),
-    ];
+    let counts = [(task.failures, "failed"), (task.losses, "lost"), (task.rejections, "rejected")];
     let told = counts.into_iter().filter(|(number, _)| *number > 0);
-    let text = told
-        .map(|(number, what)| format!("{number} {what}"))
-        .collect::<Vec<_>>()
-        .join(" ");
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text
-    }
+    let text = told.map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// `T1-07 waits: three leases live`.
@@ -215,10 +183,7 @@ fn attempts(task: &v1::Task) -> String {
     if unremarkable {
         return String::new();
     }
-    task.attempts
-        .iter()
-        .map(|one| attempt(&task.key, one))
-        .collect()
+    task.attempts.iter().map(|one| attempt(&task.key, one)).collect()
 }
 
 fn attempt(key: &str, attempt: &v1::Attempt) -> String {

@@ -9,19 +9,8 @@ pub(crate) fn plans(plans: &[v1::PlanSummary]) -> String {
     if plans.is_empty() {
         return "no plans\n".to_owned();
     }
-    let mut table = Table::new(
-        0,
-        [
-            "ID",
-            "STATUS",
-            "MODE",
-            "WAVES",
-            "TASKS",
-            "RUNNING",
-            "CREATED (UTC)",
-            "NAME",
-        ],
-    );
+    let mut table =
+        Table::new(0, ["ID", "STATUS", "MODE", "WAVES", "TASKS", "RUNNING", "CREATED (UTC)", "NAME"]);
     for plan in plans {
         table.row([
             plan.id.to_string(),
@@ -48,9 +37,5 @@ pub(super) fn chosen_mode(chosen: v1::Mode) -> String {
 /// `2026-11-23 09:05`.
 fn minute(at_ms: i64) -> String {
     let instant = quantity::instant(at_ms).unwrap_or_default();
-    instant
-        .chars()
-        .take(16)
-        .collect::<String>()
-        .replace('T', " ")
+    instant.chars().take(16).collect::<String>().replace('T', " ")
 }

@@ -52,21 +52,13 @@ pub(super) fn dollars(micro_usd: u64) -> String {
 
 /// Every token that was used, cached ones too.
 pub(super) const fn tokens(usage: &v1::Usage) -> u64 {
-    usage
-        .tokens_in
-        .saturating_add(usage.tokens_out)
-        .saturating_add(usage.tokens_cached)
+    usage.tokens_in.saturating_add(usage.tokens_out).saturating_add(usage.tokens_cached)
 }
 
 /// The time of day in UTC: `09:05:04`.
 pub(super) fn clock(at_ms: i64) -> String {
     let seconds = at_ms.div_euclid(1_000).rem_euclid(86_400);
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3_600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 /// Date and time in UTC as RFC 3339 has it: `2026-11-23T09:05:04Z`; None for 0, which means never.
@@ -83,16 +75,11 @@ const fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + (month <= 2) as i64;
     (year, month, day)
 }
@@ -116,14 +103,8 @@ mod tests {
     #[test]
     fn an_instant_is_told_in_utc() {
         assert_eq!(instant(0), None);
-        assert_eq!(
-            instant(1_795_424_704_123).as_deref(),
-            Some("2026-11-23T09:05:04Z")
-        );
-        assert_eq!(
-            instant(951_782_400_000).as_deref(),
-            Some("2000-02-29T00:00:00Z")
-        );
+        assert_eq!(instant(1_795_424_704_123).as_deref(), Some("2026-11-23T09:05:04Z"));
+        assert_eq!(instant(951_782_400_000).as_deref(), Some("2000-02-29T00:00:00Z"));
         assert_eq!(instant(-1).as_deref(), Some("1969-12-31T23:59:59Z"));
     }
 

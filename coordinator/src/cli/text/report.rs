@@ -29,10 +29,7 @@ impl Results {
     pub(crate) fn of(plan: &v1::Plan, command: String) -> Self {
         match plan.workspace() {
             v1::WorkspaceKind::Dir if plan.tree.is_empty() => Self::Nothing,
-            v1::WorkspaceKind::Dir => Self::Tree {
-                digest: plan.tree.clone(),
-                command,
-            },
+            v1::WorkspaceKind::Dir => Self::Tree { digest: plan.tree.clone(), command },
             v1::WorkspaceKind::Git => Self::Branch,
             v1::WorkspaceKind::None | v1::WorkspaceKind::Unspecified => Self::Elsewhere,
         }
@@ -94,34 +91,19 @@ fn time_rows(table: &mut Table, report: &v1::GetReportResponse) {
         wall.push_str(&format!("; estimated {}", rough_duration(ms)));
     }
     row("wall time", duration(report.wall_ms), wall);
-    row(
-        "work time",
-        duration(report.work_ms),
-        "sum of the accepted attempts".to_owned(),
-    );
-    row(
-        "speed-up",
-        times(report.work_ms, report.wall_ms),
-        "work / wall".to_owned(),
-    );
+    row("work time", duration(report.work_ms), "sum of the accepted attempts".to_owned());
+    row("speed-up", times(report.work_ms, report.wall_ms), "work / wall".to_owned());
     row(
         "bound",
         duration(report.bound_ms),
-        format!(
-            "critical path {}, {width}",
-            duration(report.critical_path_ms)
-        ),
+        format!("critical path {}, {width}", duration(report.critical_path_ms)),
     );
     row(
         "efficiency",
         ratio(report.bound_ms, report.wall_ms).map_or_else(unknown, |part| format!("{part:.2}")),
         "bound / wall".to_owned(),
     );
-    row(
-        "Thor",
-        duration(report.thor_ms),
-        "integrating and validating".to_owned(),
-    );
+    row("Thor", duration(report.thor_ms), "integrating and validating".to_owned());
 }
 
 fn count_rows(table: &mut Table, report: &v1::GetReportResponse) {
@@ -158,10 +140,7 @@ fn spending_rows(table: &mut Table, report: &v1::GetReportResponse) {
     let usage = report.usage.unwrap_or_default();
     let (cost, used) = spent(&usage, agent_tasks);
     let (expected_cost, expected_tokens) = match (expected(report), agent_tasks) {
-        (_, 0) => (
-            "estimated $0.00: shell tasks only".to_owned(),
-            "estimated 0".to_owned(),
-        ),
+        (_, 0) => ("estimated $0.00: shell tasks only".to_owned(), "estimated 0".to_owned()),
         (None, _) => ("no estimate".to_owned(), "no estimate".to_owned()),
         (Some(expected), _) => (
             match expected.cost_micro_usd {

@@ -12,18 +12,12 @@ pub(super) struct Table {
 impl Table {
     /// A table with these column names.
     pub(super) fn new<const N: usize>(indent: usize, head: [&str; N]) -> Self {
-        Self {
-            indent,
-            rows: vec![head.map(str::to_owned).to_vec()],
-        }
+        Self { indent, rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
     /// A table whose rows speak for themselves.
     pub(super) const fn headless(indent: usize) -> Self {
-        Self {
-            indent,
-            rows: Vec::new(),
-        }
+        Self { indent, rows: Vec::new() }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {

@@ -8,11 +8,7 @@ use super::*;
 const NINE: i64 = 1_795_424_704_000;
 
 fn usage(tokens: u64, micro_usd: Option<u64>) -> v1::Usage {
-    v1::Usage {
-        tokens_in: tokens,
-        cost_micro_usd: micro_usd,
-        ..Default::default()
-    }
+    v1::Usage { tokens_in: tokens, cost_micro_usd: micro_usd, ..Default::default() }
 }
 
 fn summary() -> v1::PlanSummary {
@@ -38,12 +34,7 @@ fn attempt(number: u32, exit_code: i32, summary: &str, tail: &str) -> v1::Attemp
     v1::Attempt {
         attempt: number,
         lease_state: v1::LeaseState::Finished.into(),
-        outcome: if exit_code == 0 {
-            "succeeded"
-        } else {
-            "failed"
-        }
-        .to_owned(),
+        outcome: if exit_code == 0 { "succeeded" } else { "failed" }.to_owned(),
         summary: summary.to_owned(),
         exit_code: Some(exit_code),
         worker: "alpha".to_owned(),
@@ -84,12 +75,7 @@ fn verdict() -> v1::RecordedVerdict {
                 text: "`test -s lines.txt` ended with exit code 1".to_owned(),
             }],
             evidence: vec![
-                evidence(
-                    "T1-01",
-                    "test -s lines.txt",
-                    1,
-                    "wc: lines.txt:\u{1b}[31m missing\n",
-                ),
+                evidence("T1-01", "test -s lines.txt", 1, "wc: lines.txt:\u{1b}[31m missing\n"),
                 evidence("T1-02", "true", 0, ""),
             ],
         }),
@@ -106,17 +92,8 @@ fn whole_plan() -> v1::Plan {
         rejections: 1,
         failures: 1,
         attempt: 2,
-        attempts: vec![attempt(
-            1,
-            2,
-            "exit code 2",
-            "cc: error\n\nmake: *** stopped\n",
-        )],
-        ..task(
-            "T1-01",
-            "Count the lines of every file",
-            v1::TaskState::Leased,
-        )
+        attempts: vec![attempt(1, 2, "exit code 2", "cc: error\n\nmake: *** stopped\n")],
+        ..task("T1-01", "Count the lines of every file", v1::TaskState::Leased)
     };
     let waiting = v1::Task {
         reason: "three leases live".to_owned(),
@@ -132,11 +109,7 @@ fn whole_plan() -> v1::Plan {
         name: "Collect".to_owned(),
         state: v1::WaveState::Running.into(),
         round: 2,
-        tasks: vec![
-            running,
-            waiting,
-            task("T1-02", "List", v1::TaskState::Submitted),
-        ],
+        tasks: vec![running, waiting, task("T1-02", "List", v1::TaskState::Submitted)],
         verdicts: vec![verdict()],
         ..Default::default()
     };
@@ -164,12 +137,7 @@ fn estimates_of(agent_tasks: u32) -> v1::Estimates {
         wall_ms,
     };
     v1::Estimates {
-        standard: Some(estimate(
-            v1::Mode::Standard,
-            270_000,
-            Some(1_350_000),
-            Some(720_000),
-        )),
+        standard: Some(estimate(v1::Mode::Standard, 270_000, Some(1_350_000), Some(720_000))),
         max: Some(estimate(v1::Mode::Max, 260_000, None, None)),
         agent_tasks,
         advice: "max has nothing to gain: no wave has two tasks that could run at once".to_owned(),
@@ -178,10 +146,7 @@ fn estimates_of(agent_tasks: u32) -> v1::Estimates {
 
 fn whole_report() -> v1::GetReportResponse {
     v1::GetReportResponse {
-        plan: Some(v1::PlanSummary {
-            state: v1::PlanState::Done.into(),
-            ..summary()
-        }),
+        plan: Some(v1::PlanSummary { state: v1::PlanState::Done.into(), ..summary() }),
         wall_ms: 8_120,
         work_ms: 24_000,
         critical_path_ms: 2_000,
@@ -359,10 +324,7 @@ fn workers_are_listed_with_what_they_hold() {
         host: "build-host-with-a-long-name.example".to_owned(),
         state: v1::WorkerState::Connected.into(),
         roles: every.map(Into::into).to_vec(),
-        runners: vec![v1::Runner {
-            name: "shell".to_owned(),
-            ..Default::default()
-        }],
+        runners: vec![v1::Runner { name: "shell".to_owned(), ..Default::default() }],
         leases: vec![lease],
         last_seen_ms: NINE,
         ..Default::default()

@@ -16,11 +16,7 @@ const TAIL_LINES: usize = 8;
 pub(super) fn verdict(recorded: &v1::RecordedVerdict) -> String {
     let verdict = recorded.verdict.clone().unwrap_or_default();
     let (failed, passed): (Vec<_>, Vec<_>) = verdict.evidence.iter().partition(|one| !held(one));
-    let mut text = wrapped(
-        &title(recorded, &verdict, passed.len(), failed.len()),
-        2,
-        WIDTH,
-    );
+    let mut text = wrapped(&title(recorded, &verdict, passed.len(), failed.len()), 2, WIDTH);
     for evidence in failed {
         text.push_str(&failure(evidence));
     }
@@ -29,26 +25,13 @@ pub(super) fn verdict(recorded: &v1::RecordedVerdict) -> String {
             "" => "the wave",
             task => task,
         };
-        text.push_str(&wrapped(
-            &format!("finding on {about}: {}", finding.text),
-            4,
-            WIDTH,
-        ));
+        text.push_str(&wrapped(&format!("finding on {about}: {}", finding.text), 4, WIDTH));
     }
     text
 }
 
-fn title(
-    recorded: &v1::RecordedVerdict,
-    verdict: &v1::Verdict,
-    passed: usize,
-    failed: usize,
-) -> String {
-    let what = if recorded.is_override {
-        "override"
-    } else {
-        "verdict"
-    };
+fn title(recorded: &v1::RecordedVerdict, verdict: &v1::Verdict, passed: usize, failed: usize) -> String {
+    let what = if recorded.is_override { "override" } else { "verdict" };
     let mut title = format!(
         "{what} of round {}: {} by {} at {}",
         recorded.round,
@@ -58,10 +41,7 @@ fn title(
     );
     if passed + failed > 0 {
         let all = u32::try_from(passed + failed).unwrap_or(u32::MAX);
-        title.push_str(&format!(
-            ", {passed} of {} passed",
-            counted(all, "check", "checks")
-        ));
+        title.push_str(&format!(", {passed} of {} passed", counted(all, "check", "checks")));
     }
     if !recorded.note.is_empty() {
         title.push_str(&format!(": {}", recorded.note));
@@ -83,11 +63,7 @@ fn failure(evidence: &v1::Evidence) -> String {
         "" => String::new(),
         task => format!("{task} "),
     };
-    let line = format!(
-        "{about}`{}`: {how} after {}",
-        evidence.command,
-        duration(evidence.run_ms)
-    );
+    let line = format!("{about}`{}`: {how} after {}", evidence.command, duration(evidence.run_ms));
     let mut text = wrapped(&line, 4, WIDTH);
     text.push_str(&tail(&evidence.output_tail));
     text
@@ -95,12 +71,7 @@ fn failure(evidence: &v1::Evidence) -> String {
 
 /// The last lines of an output, set apart from our own words.
 pub(super) fn tail(output: &str) -> String {
-    let lines: Vec<_> = output
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines: Vec<_> = output.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = lines.iter().skip(lines.len().saturating_sub(TAIL_LINES));
-    shown
-        .map(|line| format!("      | {}\n", cut(&clean(line), WIDTH - 8)))
-        .collect()
+    shown.map(|line| format!("      | {}\n", cut(&clean(line), WIDTH - 8))).collect()
 }

@@ -16,19 +16,12 @@ pub(crate) fn workers(workers: &[v1::Worker], now_ms: i64) -> String {
     if workers.is_empty() {
         return "no workers: start one with `wavegate-worker --coordinator URL`\n".to_owned();
     }
-    let mut table = Table::new(
-        0,
-        [
-            "NAME", "STATE", "SLOTS", "HELD", "SEEN", "HOST", "ROLES", "RUNNERS",
-        ],
-    );
+    let mut table = Table::new(0, ["NAME", "STATE", "SLOTS", "HELD", "SEEN", "HOST", "ROLES", "RUNNERS"]);
     for worker in workers {
         table.row([
             cut(&worker.name, 20),
             worker_state(worker.state()),
-            worker
-                .slots
-                .map_or_else(|| "no limit".to_owned(), |slots| slots.to_string()),
+            worker.slots.map_or_else(|| "no limit".to_owned(), |slots| slots.to_string()),
             worker.leases.len().to_string(),
             since(worker, now_ms),
             cut(&worker.host, 16),
