@@ -22,9 +22,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Starts a coordinator on the database, with in-process workers. It grants nothing until
     /// [`EmbeddedCoordinator::serve_plan`] names the plan.
     ///
-    /// The coordinator leaves its address and token beside the database as a served one does, so
-    /// that other terminals can watch. With `workers: 0` it only answers requests. A plan of its
-    /// own that no worker of its own can ever serve pauses (`no_worker`) at once.
+    /// It leaves its address and token beside the database as a served one does, so that other
+    /// terminals can watch, and takes the address away when it stops. With `workers: 0` it answers
+    /// the requests of one command, for a moment, and leaves no address. A plan that no worker of
+    /// its own can ever serve pauses (`no_worker`) at once.
     ///
     /// Fails, in words for the operator, when the database cannot be opened or another coordinator
     /// owns it.

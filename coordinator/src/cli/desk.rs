@@ -27,11 +27,14 @@ pub(crate) struct Link<E> {
 impl<B: Backend> Desk<B> {
     /// The coordinator that is named or live; else one that opens the database for this command
     /// alone, so that a plan can be looked at and decided about after `run` has ended.
+    ///
+    /// Not where an address was left behind: that coordinator did not stop in good order and may be
+    /// on its way back, and would find its database taken.
     pub(crate) async fn connect(&self) -> Result<Link<B::Embedded>, Failure> {
         if let Some(link) = self.connect_live().await? {
             return Ok(link);
         }
-        if !self.reach.database().exists() {
+        if !self.reach.database().exists() || left_address(&self.reach).is_some() {
             return Err(self.nobody());
         }
         self.embed(0, None, Timings::default()).await

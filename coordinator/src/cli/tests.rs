@@ -54,6 +54,21 @@ async fn a_database_without_a_coordinator_is_opened_for_the_command_alone() {
 }
 
 #[tokio::test]
+async fn a_database_whose_coordinator_may_come_back_is_left_alone() {
+    let mut office = office(world(v1::PlanState::Running), None);
+    let folder = office.dir.path().join("x.db.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(office.dir.path().join("x.db"), "").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = format!("http://{}\n", listener.local_addr().unwrap());
+    drop(listener);
+    std::fs::write(folder.join("address"), gone).unwrap();
+    assert_eq!(office.type_in("show 3").await, 1);
+    assert_eq!(office.asked(), Vec::<String>::new());
+    assert!(office.told().starts_with("wavegate: no coordinator is live on"), "{}", office.told());
+}
+
+#[tokio::test]
 async fn without_database_and_coordinator_the_command_says_what_to_start() {
     let mut office = office(world(v1::PlanState::Running), None);
     assert_eq!(office.type_in("plans").await, 1);
