@@ -1,1 +1,5 @@
-fn main() {}
+//! The `wavegate-worker` program.
+
+fn main() -> std::process::ExitCode {
+    wavegate_worker::main()
+}
