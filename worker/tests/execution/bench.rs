@@ -123,7 +123,9 @@ impl Bench {
     pub(crate) async fn report(&self, task: v1::TaskWork) -> v1::Report {
         match self.perform(task).await {
             Ending::Report(report) => *report,
-            other => panic!("{other:?}\n{}", self.output()),
+            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => {
+                panic!("{other:?}\n{}", self.output())
+            }
         }
     }
 

@@ -17,7 +17,7 @@ async fn body(bench: &Bench, body: v1::work::Body) -> v1::Report {
     let work = v1::Work { body: Some(body), ..v1::Work::default() };
     match perform(work, bench.context()).await {
         Ending::Report(report) => *report,
-        other => panic!("{other:?}"),
+        other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => panic!("{other:?}"),
     }
 }
 
