@@ -45,6 +45,7 @@ impl Plan {
         by: &str,
     ) -> Result<Reply, Refusal> {
         self.expect_state(self.row.state != PlanState::AwaitingApproval, "approve it with the mode instead")?;
+        self.expect_state(!self.row.state.is_final(), "it has ended")?;
         allowed(ctx, mode)?;
         if self.row.mode != Some(mode) {
             self.change_plan(ctx, |row| {
