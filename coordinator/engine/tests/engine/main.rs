@@ -4,4 +4,7 @@
 mod environment;
 
 mod counters;
+mod properties;
+mod simulation;
+mod model;
 mod modes;

@@ -8,6 +8,6 @@ mod words;
 mod world;
 
 pub(crate) use plan::{PlanBuilder, chain, one_wave, plan};
-pub(crate) use store::Store;
+pub(crate) use store::{Store, Stored};
 pub(crate) use words::*;
 pub(crate) use world::{P1, WorkerBuilder, World};

@@ -1,12 +1,32 @@
 //! Plans in a line: waves of tasks by key, each wave after the one before unless said otherwise.
 
+use std::fmt;
+
 use wavegate_engine::{
     PlanId, TaskIx, WaveIx,
     spec::{Budget, Demand, OnLost, PlanShape, TaskShape, ThorKind, WaveShape, WorkspaceKind},
 };
 
+#[derive(Clone)]
 pub(crate) struct PlanBuilder {
     shape: PlanShape,
+}
+
+/// Short, for the scripts of failing properties.
+impl fmt::Debug for PlanBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PlanShape { workspace, thor, budget, waves, tasks, .. } = &self.shape;
+        write!(f, "plan({workspace:?} {thor:?} {:?}", budget.tokens)?;
+        for wave in waves {
+            write!(f, "; {} after {:?}:", wave.key, wave.depends_on)?;
+            for task in &tasks[wave.tasks.start as usize..wave.tasks.end as usize] {
+                write!(f, " {}(p{}", task.key, task.priority)?;
+                write!(f, " {:?} needs {:?} {:?}", task.on_lost, task.depends_on, task.demand.requires)?;
+                write!(f, " {:?})", task.lost_after_ms)?;
+            }
+        }
+        f.write_str(")")
+    }
 }
 
 /// An empty plan of shell tasks in no workspace, so that candidates need no integration.

@@ -21,6 +21,8 @@ pub(crate) struct World {
     /// Everything ever decided, to compare two runs.
     pub(crate) history: Vec<Effects>,
     sessions: BTreeMap<String, SessionId>,
+    /// When each open session was last heard of, and whether it was silent at the last tick.
+    heard: BTreeMap<SessionId, (WorkerId, u64, bool)>,
     next_session: u64,
     next_plan: i64,
     drawn: u64,
@@ -38,6 +40,7 @@ pub(crate) struct Granted {
     pub(crate) brief: WorkBrief,
 }
 
+#[derive(Debug, Clone)]
 pub(crate) struct WorkerBuilder {
     pub(crate) hello: Hello,
 }
@@ -111,6 +114,7 @@ impl World {
             sends: VecDeque::new(),
             history: Vec::new(),
             sessions: BTreeMap::new(),
+            heard: BTreeMap::new(),
             next_session: 1,
             next_plan: 1,
             drawn: 0,
@@ -143,6 +147,7 @@ impl World {
 
     /// One input and what follows by itself.
     pub(crate) fn apply(&mut self, input: Input) -> Result<Reply, Refusal> {
+        self.note_heard(&input);
         let mut effects = Effects::default();
         let reply = self.decide(|engine, moment| engine.apply(input, moment, &mut effects));
         if reply.is_err() {
@@ -155,6 +160,28 @@ impl World {
         assert_eq!(self.settle(), 0, "settling twice changes nothing");
         self.store.check();
         reply
+    }
+
+    fn note_heard(&mut self, input: &Input) {
+        if let Input::Session { session, event } = input
+            && let Some((_, heard, silent)) = self.heard.get_mut(session)
+        {
+            (*heard, *silent) = (self.mono, false);
+            if matches!(event, SessionEvent::Closed) {
+                self.heard.remove(session);
+            }
+        }
+        if matches!(input, Input::Tick) {
+            let after = self.config.timings.unreachable_after_ms;
+            for (_, heard, silent) in self.heard.values_mut() {
+                *silent = self.mono - *heard >= after;
+            }
+        }
+    }
+
+    /// Whether the worker has an open session that is not silent.
+    pub(crate) fn is_awake(&self, worker: &WorkerId) -> bool {
+        self.heard.values().any(|(id, _, silent)| id == worker && !silent)
     }
 
     fn settle(&mut self) -> usize {
@@ -192,8 +219,10 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.sends.clear();
         self.sessions.clear();
+        self.heard.clear();
         self.engine = self.restored();
         assert_eq!(self.settle(), 0, "a restart alone changes nothing");
+        self.must(Input::Tick);
     }
 
     /// Another engine, built from what is stored.
@@ -252,6 +281,9 @@ impl World {
         self.must(Input::Session { session, event: hello });
         let open = self.engine.connected().contains(&WorkerId::from(name.as_str()));
         if open && !self.sends.iter().any(|send| said_goodbye(send, session)) {
+            let worker = WorkerId::from(name.as_str());
+            self.heard.retain(|_, (id, ..)| *id != worker);
+            self.heard.insert(session, (worker, self.mono, false));
             self.sessions.insert(name, session);
         }
         session
@@ -291,7 +323,6 @@ impl World {
 
     fn granted(&self, send: Send) -> Option<Granted> {
         let Message::Grant { number, lease, brief } = send.message else { return None };
-        assert_eq!(self.sessions.get(&*lease.worker.0), Some(&send.session), "sent to its worker");
         Some(Granted {
             worker: lease.worker.to_string(),
             what: self.what(&lease),
