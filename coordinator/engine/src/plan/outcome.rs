@@ -214,6 +214,9 @@ impl Plan {
     }
 
     fn count_integrate_failure(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
+        if self.waves[wave.at()].row.state != WaveState::Integrating {
+            return;
+        }
         self.change_wave(ctx, wave, |row| row.integrate_failures += 1);
         if self.waves[wave.at()].row.integrate_failures >= MAX_INTEGRATE_FAILURES {
             self.pause(ctx, PauseReason::Integration, why);
@@ -240,6 +243,9 @@ impl Plan {
 
     /// No verdict, no advance: Thor is asked again, and after some tries a person is.
     fn count_validate_failure(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
+        if self.waves[wave.at()].row.state != WaveState::Validating {
+            return;
+        }
         self.change_wave(ctx, wave, |row| row.validate_failures += 1);
         if self.waves[wave.at()].row.validate_failures >= MAX_VALIDATE_FAILURES {
             self.pause(ctx, PauseReason::Validation, why);
