@@ -3,8 +3,10 @@
 #[path = "../environment/mod.rs"]
 mod environment;
 
+mod books;
 mod counters;
-mod properties;
-mod simulation;
 mod model;
 mod modes;
+mod properties;
+mod script;
+mod simulation;

@@ -66,7 +66,8 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
         let shape = &plan.shape.tasks[task.at()];
         let ready = matches!(state(&task), TaskState::Pending { not_before } if is_past(world, not_before))
             && shape.depends_on.iter().all(|dependency| is_settled(state(dependency)));
-        let worker = awake.iter().find(|worker| fits(&world.store, worker, Role::Executor, Some(&shape.demand)));
+        let worker =
+            awake.iter().find(|worker| fits(&world.store, worker, Role::Executor, Some(&shape.demand)));
         assert!(!ready || worker.is_none(), "task {} of {id} is ready and {worker:?} is free", shape.key);
     }
 }
@@ -127,7 +128,11 @@ pub(crate) fn check_restart_changes_nothing(world: &mut World) {
     assert_eq!(granted, None, "a restored engine grants what the running one does not");
     for id in world.store.plans.keys() {
         let now = Mono(world.mono);
-        assert_eq!(restored.holds(*id, now), world.engine.holds(*id, now), "a restored engine holds otherwise");
+        assert_eq!(
+            restored.holds(*id, now),
+            world.engine.holds(*id, now),
+            "a restored engine holds otherwise"
+        );
     }
 }
 

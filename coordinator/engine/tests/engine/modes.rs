@@ -1,7 +1,7 @@
 //! Modes: the cap, one wave at a time, tiers, and changes on the way.
 
 use wavegate_engine::{
-    HoldReason, Input, LeaseState, Mode, PlanState, Refusal, Reply, ReleaseReason, TaskState, Tier, WaveState,
+    HoldReason, Input, LeaseState, Mode, PlanState, Refusal, ReleaseReason, Reply, TaskState, Tier, WaveState,
 };
 
 use crate::environment::*;
@@ -31,7 +31,10 @@ fn the_cap_counts_unreachable_leases() {
     world.disconnect("w1");
     world.take_grants();
     world.pass_with(60_000, &["w2"]);
-    assert_eq!(world.store.leases.values().filter(|l| matches!(l.state, LeaseState::Unreachable { .. })).count(), 3);
+    assert_eq!(
+        world.store.leases.values().filter(|l| matches!(l.state, LeaseState::Unreachable { .. })).count(),
+        3
+    );
     world.granted_only(&[]);
     world.pass_with(15 * 60_000, &["w2"]);
     assert_eq!(world.at_work().len(), 3);
@@ -54,9 +57,12 @@ fn the_cap_counts_cancelling_leases() {
 
 #[test]
 fn from_max_to_standard_kills_nothing_and_waits_until_fewer_than_three_remain() {
-    let mut world = World::running(one_wave(&["A", "B", "C", "D", "E", "F"]).task("F", |task| {
-        task.depends_on = vec![wavegate_engine::TaskIx(0)];
-    }), Mode::Max);
+    let mut world = World::running(
+        one_wave(&["A", "B", "C", "D", "E", "F"]).task("F", |task| {
+            task.depends_on = vec![wavegate_engine::TaskIx(0)];
+        }),
+        Mode::Max,
+    );
     world.granted_only(&FIVE);
     world.set_mode(P1, Mode::Standard);
     world.nothing_else_sent();

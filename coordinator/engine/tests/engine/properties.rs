@@ -11,7 +11,8 @@ use wavegate_engine::{
 
 use crate::{
     environment::{PlanBuilder, plan},
-    simulation::{Act, Ending, Lie, Simulation, Step},
+    script::{Act, Ending, Lie, Step},
+    simulation::Simulation,
 };
 
 fn modes() -> impl Strategy<Value = Mode> {
@@ -119,10 +120,12 @@ fn steps() -> impl Strategy<Value = Step> {
 
 fn scripts() -> impl Strategy<Value = Script> {
     let first = (plans(), modes()).prop_map(|(plan, mode)| Step::Submit(plan, mode));
-    (prop::option::weighted(0.2, 1..4u32), first, vec(steps(), 0..70)).prop_map(|(max_agents, first, mut steps)| {
-        steps.insert(0, first);
-        Script { max_agents, steps }
-    })
+    (prop::option::weighted(0.2, 1..4u32), first, vec(steps(), 0..70)).prop_map(
+        |(max_agents, first, mut steps)| {
+            steps.insert(0, first);
+            Script { max_agents, steps }
+        },
+    )
 }
 
 #[derive(Clone)]

@@ -1,110 +1,22 @@
-//! Workers that come, go, crash and lie, driven by a script, around a real engine. Each worker keeps
-//! its own books the way the protocol asks of it: what runs, what is spooled, when it must fence.
+//! Workers that come, go, crash and lie, driven by a script, around a real engine.
 
 use std::collections::BTreeMap;
 
 use wavegate_engine::{
-    Decision, Input, LeaseId, LeaseKind, Message, Mode, Outcome, PlanId, PlanState,
-    ReleaseReason, Report, Resolution, Resolve, Role, SessionEvent, SessionId, TaskIx, Verdict, WaveIx,
+    Decision, Input, LeaseId, Message, PlanId, PlanState, ReleaseReason, Resolve, Role, SessionEvent,
     WorkerId,
 };
 
-use crate::{environment::*, model};
-
-/// One step of a script. Numbers choose among what there is, modulo.
-#[derive(Debug, Clone)]
-pub(crate) enum Step {
-    Submit(PlanBuilder, Mode),
-    SetMode(u8, Mode),
-    Sql(u8, Option<&'static str>),
-    Pause(u8),
-    Resume(u8, u64),
-    Cancel(u8),
-    Retry(u8, u8),
-    Resolve(u8, Resolution, bool),
-    External(u8, Decision, bool),
-    Drain(u8),
-    Forget(u8),
-    Restart,
-    Pass(u64),
-    Jump(u64),
-    Worker(u8, Act),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Act {
-    Connect,
-    /// Its process dies and starts again.
-    Crash,
-    /// A second process with its identity.
-    Twin,
-    Disconnect,
-    Heartbeat,
-    Deliver,
-    Begin(u8),
-    Spend(u8, u64),
-    End(u8, Ending),
-    GiveBack(u8, ReleaseReason),
-    Drain,
-    Lie(u8, Lie),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ending {
-    Good,
-    Bad,
-    Skip,
-    /// A conflict, or a verdict of this kind; else a timeout.
-    Judged(Decision),
-    Nonsense,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Lie {
-    Finished,
-    Released,
-    Started,
-    /// It holds nothing.
-    Empty,
-    /// It holds what it never was given.
-    Greedy,
-}
+use crate::{
+    books::{Fake, Running, Spooled, model_verdict, session_ended},
+    environment::*,
+    model,
+    script::{Act, Ending, Lie, Step},
+};
 
 pub(crate) struct Simulation {
     pub(crate) world: World,
     workers: Vec<Fake>,
-}
-
-/// A worker's own books.
-struct Fake {
-    name: String,
-    builder: WorkerBuilder,
-    instance: u32,
-    session: Option<SessionId>,
-    inbox: Vec<Message>,
-    running: BTreeMap<LeaseId, Running>,
-    spool: BTreeMap<LeaseId, Spooled>,
-    last_grant: u64,
-    heartbeats: BTreeMap<u64, u64>,
-    /// When it sent the last heartbeat that was answered.
-    answered: u64,
-    liar: bool,
-    draining: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Running {
-    kind: LeaseKind,
-    plan: PlanId,
-    wave: WaveIx,
-    task: Option<TaskIx>,
-    lost_after_ms: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Spooled {
-    Finished(Box<Report>),
-    Released(ReleaseReason),
 }
 
 impl Simulation {
@@ -115,8 +27,7 @@ impl Simulation {
             Fake::new(WorkerBuilder::new("w3").slots(1).roles(&[Role::Thor])),
             Fake::new(WorkerBuilder::new("w4").slots(3).roles(&[Role::Executor])),
         ];
-        let mut simulation =
-            Self { world: World::with(|config| config.max_agents = max_agents), workers };
+        let mut simulation = Self { world: World::with(|config| config.max_agents = max_agents), workers };
         simulation.connect(0);
         simulation
     }
@@ -150,12 +61,9 @@ impl Simulation {
                 Input::ModeRequested { plan: self.plan(*plan), text: text.map(str::to_owned) }
             }
             Step::Pause(plan) => Input::Pause { plan: self.plan(*plan), by: by(), note: String::new() },
-            Step::Resume(plan, add_tokens) => Input::Resume {
-                plan: self.plan(*plan),
-                by: by(),
-                add_tokens: *add_tokens,
-                add_micro_usd: 0,
-            },
+            Step::Resume(plan, add_tokens) => {
+                Input::Resume { plan: self.plan(*plan), by: by(), add_tokens: *add_tokens, add_micro_usd: 0 }
+            }
             Step::Cancel(plan) => Input::Cancel { plan: self.plan(*plan), by: by(), note: String::new() },
             Step::Retry(plan, task) => {
                 let plan = self.plan(*plan);
@@ -348,7 +256,7 @@ impl Simulation {
                 }
                 Message::HeartbeatAck { number, stop, .. } => {
                     worker.answered = worker.heartbeats[&number];
-                    stop.iter().for_each(|lease| drop(worker.running.remove(lease)));
+                    worker.running.retain(|lease, _| !stop.contains(lease));
                 }
                 Message::Cancel { lease, .. } => {
                     if worker.running.remove(&lease).is_some() {
@@ -381,9 +289,7 @@ impl Simulation {
         let past = if self.world.engine.keeps(lease) { None } else { self.world.store.past(lease) };
         let event = match self.workers[at].spool[&lease].clone() {
             Spooled::Finished(report) => SessionEvent::Finished { lease, report, past },
-            Spooled::Released(reason) => {
-                SessionEvent::Released { lease, reason, note: String::new(), past }
-            }
+            Spooled::Released(reason) => SessionEvent::Released { lease, reason, note: String::new(), past },
         };
         self.say(at, event);
     }
@@ -395,12 +301,9 @@ impl Simulation {
         let past = if self.world.engine.keeps(lease) { None } else { self.world.store.past(lease) };
         let event = match lie {
             Lie::Finished => SessionEvent::Finished { lease, report: Box::new(spending(5_000)), past },
-            Lie::Released => SessionEvent::Released {
-                lease,
-                reason: ReleaseReason::Unanswered,
-                note: String::new(),
-                past,
-            },
+            Lie::Released => {
+                SessionEvent::Released { lease, reason: ReleaseReason::Unanswered, note: String::new(), past }
+            }
             Lie::Started => SessionEvent::Started { lease },
             Lie::Empty | Lie::Greedy => {
                 let held = if matches!(lie, Lie::Empty) { Vec::new() } else { leases };
@@ -476,98 +379,3 @@ impl Simulation {
 
 /// Far more than the longest chain of retries, rejections and waves of a script's plans.
 const MOST_ROUNDS: usize = 150;
-
-impl Fake {
-    fn new(builder: WorkerBuilder) -> Self {
-        Self {
-            name: builder.hello.name.clone(),
-            builder,
-            instance: 0,
-            session: None,
-            inbox: Vec::new(),
-            running: BTreeMap::new(),
-            spool: BTreeMap::new(),
-            last_grant: 0,
-            heartbeats: BTreeMap::new(),
-            answered: 0,
-            liar: false,
-            draining: false,
-        }
-    }
-
-    /// The stream is gone, and what was on its way.
-    fn cut(&mut self) {
-        self.session = None;
-        self.inbox.clear();
-        self.last_grant = 0;
-        self.heartbeats.clear();
-    }
-
-    /// Its agents die with it; its spool stays.
-    fn crash(&mut self) {
-        self.instance += 1;
-        self.running.clear();
-        self.draining = false;
-    }
-
-    /// It stops its own agents in time when nobody answers.
-    fn fence(&mut self, now: u64) -> Vec<LeaseId> {
-        let margin = wavegate_engine::Timings::default().fence_margin_ms;
-        let due = |running: &Running| now - self.answered >= running.lost_after_ms - margin;
-        let late: Vec<_> = self.running.iter().filter(|(_, r)| due(r)).map(|(lease, _)| *lease).collect();
-        for lease in &late {
-            self.running.remove(lease);
-            self.spool.insert(*lease, Spooled::Released(ReleaseReason::SelfFenced));
-        }
-        late
-    }
-
-    fn choose(&self, choice: u8) -> Option<LeaseId> {
-        let at = usize::from(choice) % self.running.len().max(1);
-        self.running.keys().nth(at).copied()
-    }
-}
-
-impl Running {
-    fn report(&self, ending: Ending, world: &World, lease: LeaseId) -> Report {
-        let mark = (lease.0 % 250) as u8 + 1;
-        match (self.kind, ending) {
-            (LeaseKind::Task, Ending::Good) => Report { usage: tokens_used(1_000), ..changed(mark) },
-            (LeaseKind::Task, Ending::Skip) => report(Outcome::Skipped),
-            (LeaseKind::Task, Ending::Bad | Ending::Nonsense) => report(Outcome::Failed),
-            (LeaseKind::Task, Ending::Judged(_)) => report(Outcome::TimedOut),
-            (LeaseKind::Integrate, Ending::Good | Ending::Skip) => candidate(mark),
-            (LeaseKind::Integrate, Ending::Judged(_)) => conflicts(&[&self.first_task(world)]),
-            (LeaseKind::Integrate, Ending::Bad | Ending::Nonsense) => conflicts(&["no such task"]),
-            (LeaseKind::Validate, Ending::Good | Ending::Skip) => judged(approved()),
-            (LeaseKind::Validate, Ending::Judged(decision)) => {
-                let first = self.first_task(world);
-                judged(if decision == Decision::Rejected {
-                    rejected(&[&first])
-                } else {
-                    model_verdict(decision)
-                })
-            }
-            (LeaseKind::Validate, Ending::Bad) => report(Outcome::Failed),
-            (LeaseKind::Validate, Ending::Nonsense) => judged(rejected(&[])),
-        }
-    }
-
-    fn first_task(&self, world: &World) -> String {
-        let shape = &world.store.plans[&self.plan].shape;
-        shape.tasks[shape.waves[self.wave.at()].tasks.start as usize].key.clone()
-    }
-}
-
-/// On the whole wave, so that it names whatever there is.
-fn model_verdict(decision: Decision) -> Verdict {
-    match decision {
-        Decision::Approved => approved(),
-        Decision::Rejected | Decision::Challenged | Decision::Escalated => verdict(decision, &[""]),
-    }
-}
-
-fn session_ended(world: &World, session: SessionId) -> bool {
-    let goodbye = |message: &Message| matches!(message, Message::Goodbye { .. });
-    world.sends.iter().any(|send| send.session == session && goodbye(&send.message))
-}

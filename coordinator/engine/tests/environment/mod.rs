@@ -2,9 +2,12 @@
 //! change against what it holds. Decides nothing; every invariant of a single write is checked in
 //! `store`, those of a whole step in `world`.
 
+mod persons;
 mod plan;
 mod store;
+mod views;
 mod words;
+mod workers;
 mod world;
 
 pub(crate) use plan::{PlanBuilder, chain, one_wave, plan};

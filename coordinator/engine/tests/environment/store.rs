@@ -264,7 +264,11 @@ impl Store {
                 let open = self.open_task_leases(*id);
                 let open = open.filter(|lease| task_of(lease) == Some(TaskIx(at))).count();
                 let leased = usize::from(task.state == TaskState::Leased);
-                assert!(open >= leased && open <= 1, "I9: task {at} of {id}: {open} leases, {:?}", task.state);
+                assert!(
+                    open >= leased && open <= 1,
+                    "I9: task {at} of {id}: {open} leases, {:?}",
+                    task.state
+                );
                 assert!(task.failures <= plan.shape.tasks[at as usize].max_failures, "I10: failures");
                 assert!(task.losses <= 2 && task.rejections <= 3, "I10: {task:?}");
             }

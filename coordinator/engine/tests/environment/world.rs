@@ -4,13 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wavegate_engine::{
-    Config, Digest, Effects, Engine, Hello, HoldReason, Input, LeaseId, LeaseRow, LeaseWork, Message, Mode,
-    Moment, Mono, Outcome, PlanId, PlanRow, PlanState, Refusal, ReleaseReason, Reply, Report, Resolution,
-    Resolve, Role, Runner, Send, SessionEvent, SessionId, TaskIx, TaskRow, TaskState, Utc, Verdict, WaveIx,
-    WaveRow, WaveState, WorkBrief, WorkerId,
+    Config, Effects, Engine, Hello, Input, LeaseId, LeaseRow, LeaseWork, Message, Mode, Moment, Mono, PlanId,
+    Refusal, Reply, Role, Runner, Send, SessionEvent, SessionId, Utc, WorkBrief, WorkerId,
 };
 
-use super::{PlanBuilder, Store, judged, report, store::task_of, success};
+use super::{PlanBuilder, Store};
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
@@ -20,7 +18,7 @@ pub(crate) struct World {
     pub(crate) sends: VecDeque<Send>,
     /// Everything ever decided, to compare two runs.
     pub(crate) history: Vec<Effects>,
-    sessions: BTreeMap<String, SessionId>,
+    pub(super) sessions: BTreeMap<String, SessionId>,
     /// When each open session was last heard of, and whether it was silent at the last tick.
     heard: BTreeMap<SessionId, (WorkerId, u64, bool)>,
     next_session: u64,
@@ -332,7 +330,7 @@ impl World {
         })
     }
 
-    fn what(&self, lease: &LeaseRow) -> String {
+    pub(crate) fn what(&self, lease: &LeaseRow) -> String {
         let shape = &self.store.plans[&lease.plan].shape;
         let wave = &shape.waves[lease.wave.at()].key;
         match lease.work {
@@ -349,209 +347,6 @@ impl World {
         assert_eq!(what, expected);
         self.nothing_else_sent();
         grants.into_iter().map(|grant| grant.lease).collect()
-    }
-
-    /// The open lease for this piece of work.
-    pub(crate) fn lease(&self, what: &str) -> LeaseId {
-        let open = self.store.leases.values().filter(|lease| lease.state.is_open());
-        let mut found = open.filter(|lease| self.what(lease) == what).map(|lease| lease.id);
-        found.next().unwrap_or_else(|| panic!("no open lease for {what}"))
-    }
-
-    pub(crate) fn open_leases(&self, worker: &str) -> Vec<LeaseId> {
-        let open = self.store.leases.values().filter(|lease| lease.state.is_open());
-        open.filter(|lease| *lease.worker.0 == *worker).map(|lease| lease.id).collect()
-    }
-
-    /// The worker of the lease reports its end, and is told that the report was accepted.
-    pub(crate) fn finish(&mut self, what: &str, report: Report) {
-        let lease = self.lease(what);
-        assert_eq!(self.report(lease, report), Message::Accepted { lease });
-    }
-
-    /// A report on a lease by its worker; gives the answer.
-    pub(crate) fn report(&mut self, lease: LeaseId, report: Report) -> Message {
-        let worker = self.store.leases[&lease].worker.to_string();
-        self.report_by(&worker, lease, report)
-    }
-
-    pub(crate) fn report_by(&mut self, worker: &str, lease: LeaseId, report: Report) -> Message {
-        let past = if self.engine.keeps(lease) { None } else { self.store.past(lease) };
-        self.say(worker, SessionEvent::Finished { lease, report: Box::new(report), past });
-        self.take_answer(lease)
-    }
-
-    fn take_answer(&mut self, lease: LeaseId) -> Message {
-        let answers = |message: &Message| match message {
-            Message::Accepted { lease: id } | Message::Refused { lease: id, .. } => *id == lease,
-            Message::Welcome
-            | Message::Grant { .. }
-            | Message::HeartbeatAck { .. }
-            | Message::Cancel { .. }
-            | Message::Drain { .. }
-            | Message::Goodbye { .. } => false,
-        };
-        let at = self.sends.iter().position(|send| answers(&send.message)).expect("an answer");
-        self.sends.remove(at).expect("it is there").message
-    }
-
-    pub(crate) fn succeed(&mut self, what: &str) {
-        self.finish(what, success());
-    }
-
-    pub(crate) fn fail(&mut self, what: &str) {
-        self.finish(what, report(Outcome::Failed));
-    }
-
-    /// Each of these tasks is submitted, in this order.
-    pub(crate) fn succeed_all(&mut self, tasks: &[&str]) {
-        tasks.iter().for_each(|task| self.succeed(task));
-    }
-
-    pub(crate) fn judge(&mut self, wave: &str, verdict: Verdict) {
-        self.finish(&format!("validate {wave}"), judged(verdict));
-    }
-
-    pub(crate) fn release(&mut self, what: &str, reason: ReleaseReason) {
-        let lease = self.lease(what);
-        let worker = self.store.leases[&lease].worker.to_string();
-        self.say(&worker, SessionEvent::Released { lease, reason, note: String::new(), past: None });
-        assert_eq!(self.take_answer(lease), Message::Accepted { lease });
-    }
-
-    /// The worker says that it lost what it held of this.
-    pub(crate) fn lose(&mut self, what: &str) {
-        let lease = self.lease(what);
-        let worker = self.store.leases[&lease].worker.to_string();
-        let mut held = self.open_leases(&worker);
-        held.retain(|other| *other != lease);
-        self.heartbeat(&worker, &held, u64::MAX);
-        self.sends.retain(|send| !matches!(send.message, Message::HeartbeatAck { .. }));
-    }
-
-    /// The retry delay of what failed or was lost passes, with the worker alive.
-    pub(crate) fn wait_retry(&mut self) {
-        let workers: Vec<_> = self.sessions.keys().cloned().collect();
-        let workers: Vec<_> = workers.iter().map(String::as_str).collect();
-        self.pass_with(180_000, &workers);
-    }
-
-    pub(crate) fn resolve(&mut self, resolution: Resolution, tasks: &[&str]) -> Result<Reply, Refusal> {
-        self.resolve_wave("", resolution, tasks, "because")
-    }
-
-    pub(crate) fn resolve_wave(
-        &mut self,
-        wave: &str,
-        resolution: Resolution,
-        tasks: &[&str],
-        note: &str,
-    ) -> Result<Reply, Refusal> {
-        let resolve = Resolve {
-            wave: wave.to_owned(),
-            resolution,
-            tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
-            note: note.to_owned(),
-            by: "ada".to_owned(),
-        };
-        self.apply(Input::Resolve { plan: P1, resolve })
-    }
-
-    pub(crate) fn retry(&mut self, task: &str) -> Result<Reply, Refusal> {
-        self.apply(Input::Retry { plan: P1, task: task.to_owned(), by: "ada".to_owned() })
-    }
-
-    pub(crate) fn pause(&mut self, plan: PlanId) {
-        self.must(Input::Pause { plan, by: "ada".to_owned(), note: "lunch".to_owned() });
-    }
-
-    pub(crate) fn resume(&mut self, plan: PlanId) {
-        self.must(Input::Resume { plan, by: "ada".to_owned(), add_tokens: 0, add_micro_usd: 0 });
-    }
-
-    pub(crate) fn cancel(&mut self, plan: PlanId) {
-        self.must(Input::Cancel { plan, by: "ada".to_owned(), note: "enough".to_owned() });
-    }
-
-    pub(crate) fn set_mode(&mut self, plan: PlanId, mode: Mode) {
-        self.must(Input::SetMode { plan, mode, by: "ada".to_owned() });
-    }
-
-    pub(crate) fn external(
-        &mut self,
-        wave: &str,
-        round: u32,
-        candidate: Digest,
-        verdict: Verdict,
-    ) -> Result<Reply, Refusal> {
-        let (wave, by) = (wave.to_owned(), "ci".to_owned());
-        self.apply(Input::ExternalVerdict { plan: P1, wave, round, candidate, verdict, by })
-    }
-
-    pub(crate) fn plan(&self) -> &PlanRow {
-        &self.store.plans[&P1].row
-    }
-
-    pub(crate) fn plan_state(&self) -> PlanState {
-        self.plan().state
-    }
-
-    pub(crate) fn wave(&self, key: &str) -> &WaveRow {
-        let plan = &self.store.plans[&P1];
-        let at = plan.shape.waves.iter().position(|wave| wave.key == key).expect("the plan has the wave");
-        &plan.waves[at]
-    }
-
-    pub(crate) fn wave_state(&self, key: &str) -> WaveState {
-        self.wave(key).state
-    }
-
-    pub(crate) fn task(&self, key: &str) -> &TaskRow {
-        &self.store.plans[&P1].tasks[self.task_ix(key).at()]
-    }
-
-    pub(crate) fn task_state(&self, key: &str) -> TaskState {
-        self.task(key).state
-    }
-
-    /// Attempt, failures, losses, rejections of a task, and the round of its wave.
-    pub(crate) fn counters(&self, key: &str) -> (u32, u32, u32, u32, u32) {
-        let row = self.task(key);
-        let plan = &self.store.plans[&P1];
-        let wave = plan.shape.tasks[self.task_ix(key).at()].wave;
-        (row.attempt, row.failures, row.losses, row.rejections, plan.waves[wave.at()].round)
-    }
-
-    pub(crate) fn task_ix(&self, key: &str) -> TaskIx {
-        let tasks = &self.store.plans[&P1].shape.tasks;
-        TaskIx(tasks.iter().position(|task| task.key == key).expect("the plan has the task") as u32)
-    }
-
-    pub(crate) fn cap_count(&self) -> usize {
-        self.store.open_task_leases(P1).count()
-    }
-
-    /// Why a task of the first plan waits.
-    pub(crate) fn hold(&self, task: &str) -> Option<HoldReason> {
-        let holds = self.engine.holds(P1, Mono(self.mono))?;
-        let task = self.task_ix(task);
-        holds.tasks.into_iter().find(|(held, _)| *held == task).map(|(_, reason)| reason)
-    }
-
-    pub(crate) fn wave_hold(&self, wave: WaveIx) -> Option<HoldReason> {
-        let holds = self.engine.holds(P1, Mono(self.mono))?;
-        holds.waves.into_iter().find(|(held, _)| *held == wave).map(|(_, reason)| reason)
-    }
-
-    pub(crate) fn session_of(&self, worker: &str) -> Option<SessionId> {
-        self.sessions.get(worker).copied()
-    }
-
-    /// The keys of the tasks that have an open lease.
-    pub(crate) fn at_work(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.store.open_task_leases(P1).filter(|l| task_of(l).is_some()).collect();
-        keys.sort_by_key(|lease| task_of(lease));
-        keys.into_iter().map(|lease| self.what(lease)).collect()
     }
 }
 
