@@ -5,6 +5,7 @@ mod environment;
 
 mod books;
 mod counters;
+mod estimates;
 mod model;
 mod modes;
 mod properties;
