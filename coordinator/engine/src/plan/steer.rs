@@ -225,6 +225,7 @@ impl Plan {
             row.failures = 0;
             row.losses = 0;
             row.rejections = 0;
+            row.evidence_only = false;
         });
         self.return_dependents(ctx, &[task].into());
     }

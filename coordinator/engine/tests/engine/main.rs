@@ -9,5 +9,7 @@ mod estimates;
 mod model;
 mod modes;
 mod properties;
+mod resolutions;
 mod script;
 mod simulation;
+mod verdicts;
