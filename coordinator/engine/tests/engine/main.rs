@@ -11,5 +11,6 @@ mod modes;
 mod properties;
 mod resolutions;
 mod script;
+mod sessions;
 mod simulation;
 mod verdicts;
