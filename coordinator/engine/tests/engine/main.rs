@@ -10,6 +10,7 @@ mod model;
 mod modes;
 mod properties;
 mod resolutions;
+mod results;
 mod script;
 mod sessions;
 mod simulation;
