@@ -264,7 +264,10 @@ impl Plan {
     }
 
     pub(crate) fn pause(&mut self, ctx: &mut Context<'_, '_>, reason: PauseReason, why: &str) {
-        if self.row.state == PlanState::Running {
+        // Out of want of a worker it would go on by itself into the same refusal.
+        let stronger =
+            reason == PauseReason::Store && self.row.state == PlanState::Paused(PauseReason::NoWorker);
+        if self.row.state == PlanState::Running || stronger {
             self.set_state(ctx, PlanState::Paused(reason));
             let mut event = self.event(EventKind::PlanPaused);
             event.reason = reason.as_str().to_owned();
