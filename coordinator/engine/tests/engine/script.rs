@@ -19,6 +19,8 @@ pub(crate) enum Step {
     Drain(u8),
     Forget(u8),
     Restart,
+    RollBack,
+    Poison(u8),
     Pass(u64),
     Jump(u64),
     Worker(u8, Act),

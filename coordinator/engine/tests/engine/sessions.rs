@@ -57,10 +57,7 @@ fn after_a_restart_a_lease_that_was_held_and_is_missing_was_dropped() {
 #[test]
 fn after_a_batch_that_could_not_be_committed_a_heartbeat_tells_what_was_seen() {
     let (mut world, lease) = one();
-    let fleet = world.engine.fleet();
-    world.engine = world.restored();
-    world.engine.set_fleet(fleet);
-    world.must(Input::Tick);
+    world.roll_back();
     world.heartbeat("w1", &[], 1);
     assert_eq!(world.store.leases[&lease].state, LeaseState::Granted, "nobody knows if it was sent");
     world.heartbeat("w1", &[lease], 1);

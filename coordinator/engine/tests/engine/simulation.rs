@@ -50,6 +50,8 @@ impl Simulation {
                 self.workers.iter_mut().for_each(Fake::cut);
                 return;
             }
+            Step::RollBack => return self.world.roll_back(),
+            Step::Poison(plan) => Input::PausePoisoned { plan: self.plan(*plan), error: "no".to_owned() },
             Step::Pass(ms) => return self.pass(*ms),
             Step::Jump(ms) => return self.advance(*ms),
             Step::Worker(at, act) => {

@@ -223,6 +223,16 @@ impl World {
         self.must(Input::Tick);
     }
 
+    /// A batch could not be committed: the engine goes back to what is stored, the sessions stay.
+    pub(crate) fn roll_back(&mut self) {
+        let (fleet, snapshots) = (self.engine.fleet(), self.store.snapshots());
+        let mut draw = || 0;
+        let moment = Moment { mono: Mono(self.mono), utc: Utc(self.utc), draw: &mut draw };
+        self.engine.restore(snapshots, &moment);
+        self.engine.set_fleet(fleet);
+        self.must(Input::Tick);
+    }
+
     /// Another engine, built from what is stored.
     pub(crate) fn restored(&mut self) -> Engine {
         let mut engine = Engine::new(self.config.clone());
