@@ -1,8 +1,8 @@
 //! Thor's rounds, integration, and verdicts from outside.
 
 use wavegate_engine::{
-    Decision, Input, Mode, Outcome, PauseReason, PlanState, Refusal, Role, TaskBlock, TaskState, WaveBlock,
-    WaveIx, WaveState, WorkBrief,
+    Decision, Input, Mode, Outcome, PauseReason, PlanState, Refusal, ReleaseReason, Role, TaskBlock,
+    TaskState, WaveBlock, WaveIx, WaveState, WorkBrief,
     spec::{ThorKind, WorkspaceKind},
 };
 
@@ -109,6 +109,18 @@ fn nonsense_is_never_taken_for_approval_and_thor_is_asked_three_times() {
     assert_eq!(world.task_state("A"), TaskState::Submitted);
     world.resume(P1);
     world.granted_only(&["validate W1"]);
+}
+
+#[test]
+fn a_thor_or_an_integration_that_says_three_times_that_it_cannot_pauses_the_plan() {
+    let plan = one_wave(&["A"]).workspace(WorkspaceKind::Dir);
+    let mut world = judged_wave(plan, &["A"]);
+    (0..3).for_each(|_| world.release("integrate W1", ReleaseReason::Unable));
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Integration));
+    world.resume(P1);
+    world.finish("integrate W1", candidate(9));
+    (0..3).for_each(|_| world.release("validate W1", ReleaseReason::Unable));
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Validation));
 }
 
 #[test]

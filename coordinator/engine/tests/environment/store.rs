@@ -63,6 +63,7 @@ impl Store {
                 plan.row = row.clone();
             }
             Change::Wave { plan, wave, was, row } => {
+                self.check_start(*plan, *wave, row);
                 let stored = &mut self.plan_mut(*plan).waves[wave.at()];
                 assert_eq!(stored.state.name(), *was, "{change:?}");
                 assert_ne!(stored.state, WaveState::Cancelled, "a cancelled wave stays: {change:?}");
@@ -84,6 +85,16 @@ impl Store {
             }
             Change::ModeColumn { plan, value } => self.plan_mut(*plan).mode_column = value.clone(),
             Change::Event(event) => self.events.push(event.clone()),
+        }
+    }
+
+    /// In standard a wave begins when no other has begun and is not done.
+    fn check_start(&self, plan: PlanId, wave: WaveIx, row: &WaveRow) {
+        let plan = &self.plans[&plan];
+        let begins = plan.waves[wave.at()].state == WaveState::Waiting && row.state == WaveState::Running;
+        if begins && plan.row.mode != Some(Mode::Max) {
+            let over = [WaveState::Waiting, WaveState::Done];
+            assert!(plan.waves.iter().all(|other| over.contains(&other.state)), "one wave at a time");
         }
     }
 
