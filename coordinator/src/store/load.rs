@@ -17,8 +17,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// Every plan that is switched on and not ended, and every worker.
 pub(super) fn load(sql: &Connection) -> Result<Snapshot> {
-    let open =
-        "SELECT * FROM wg_plans WHERE switched_on = 1 AND state NOT IN ('done', 'cancelled') ORDER BY id";
+    // An ended plan whose leases are still open is kept until they are not.
+    let open = include_str!("plan/select_open.sql");
     let heads = all(sql, open, [], head)?;
     let plans = heads.into_iter().map(|head| plan(sql, head)).collect::<Result<_>>()?;
     let workers = all(sql, "SELECT * FROM wg_workers ORDER BY id", [], worker_row)?;
