@@ -9,14 +9,12 @@ use std::{
 use wavegate_engine::{TaskIx, WaveIx, spec::WaveSpec};
 
 use super::{
+    circle::report_circles,
     near::did_you_mean,
     node::{Place, Placed, shorten},
     report::Report,
     wave::WaveDraft,
 };
-
-/// So many members of a circle are told.
-const TOLD: usize = 24;
 
 /// The waves with their dependencies resolved. Incomplete where the report has errors.
 pub(super) fn resolve(drafts: Vec<WaveDraft>, report: &mut Report) -> Vec<WaveSpec> {
@@ -49,29 +47,25 @@ pub(super) fn resolve(drafts: Vec<WaveDraft>, report: &mut Report) -> Vec<WaveSp
 }
 
 /// Nodes are numbered in the order of the file.
-struct Graph<'d> {
+pub(super) struct Graph<'d> {
     /// "wave" or "task".
-    kind: &'static str,
+    pub(super) kind: &'static str,
     names: Vec<Option<&'d Placed<String>>>,
     by_name: BTreeMap<&'d str, usize>,
-    edges: Vec<Vec<Edge>>,
+    pub(super) edges: Vec<Vec<Edge>>,
 }
 
 /// Waits for `to`, as is said at `place`.
 #[derive(Debug, Clone, Copy)]
-struct Edge {
-    to: usize,
-    place: Place,
+pub(super) struct Edge {
+    pub(super) to: usize,
+    pub(super) place: Place,
     /// Not written in the file: the wave before.
-    is_default: bool,
+    pub(super) is_default: bool,
 }
 
 impl<'d> Graph<'d> {
-    fn new(
-        kind: &'static str,
-        names: Vec<Option<&'d Placed<String>>>,
-        report: &mut Report,
-    ) -> Self {
+    fn new(kind: &'static str, names: Vec<Option<&'d Placed<String>>>, report: &mut Report) -> Self {
         let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
         for (at, name) in names.iter().enumerate() {
             let Some(name) = name else { continue };
@@ -92,15 +86,11 @@ impl<'d> Graph<'d> {
             );
         }
         let edges = vec![Vec::new(); names.len()];
-        Self {
-            kind,
-            names,
-            by_name,
-            edges,
-        }
+        Self { kind, names, by_name, edges }
     }
 
-    fn name(&self, at: usize) -> String {
+    /// For a message.
+    pub(super) fn name(&self, at: usize) -> String {
         match self.names.get(at) {
             Some(Some(name)) => shorten(&name.value),
             _ => format!("{} {}", self.kind, at + 1),
@@ -153,21 +143,13 @@ fn wave_graph<'d>(drafts: &'d [WaveDraft], report: &mut Report) -> Graph<'d> {
             if let Some(to) = from.checked_sub(1) {
                 let place = draft.key.as_ref().map_or(draft.place, |key| key.place);
                 let is_default = true;
-                graph.edges[from].push(Edge {
-                    to,
-                    place,
-                    is_default,
-                });
+                graph.edges[from].push(Edge { to, place, is_default });
             }
             continue;
         };
         for wanted in wanted {
             if let Some(to) = graph.find(from, wanted, 0..drafts.len(), report) {
-                graph.edges[from].push(Edge {
-                    to,
-                    place: wanted.place,
-                    is_default: false,
-                });
+                graph.edges[from].push(Edge { to, place: wanted.place, is_default: false });
             }
         }
     }
@@ -189,11 +171,7 @@ fn task_graph<'d>(drafts: &'d [WaveDraft], waves: &Graph<'_>, report: &mut Repor
                     continue;
                 };
                 if ranges[wave].contains(&to) {
-                    graph.edges[from].push(Edge {
-                        to,
-                        place: wanted.place,
-                        is_default: false,
-                    });
+                    graph.edges[from].push(Edge { to, place: wanted.place, is_default: false });
                     continue;
                 }
                 let other = ranges.partition_point(|range| range.end <= to);
@@ -250,10 +228,8 @@ fn note_other_wave(
     let wanted_name = shorten(&wanted.value);
     let head = format!("`depends_on` of task `{from}`: `{wanted_name}` is in wave `{other}`");
     if is_before {
-        report.warning(
-            wanted.place,
-            format!("{head}, which wave `{mine}` waits for anyway; it has no effect"),
-        );
+        report
+            .warning(wanted.place, format!("{head}, which wave `{mine}` waits for anyway; it has no effect"));
     } else {
         report.error(
             wanted.place,
@@ -263,88 +239,4 @@ fn note_other_wave(
             ),
         );
     }
-}
-
-/// Each node outside every circle is settled; what remains leads into circles, and following one
-/// remaining edge from each finds at least one circle in every knot.
-fn report_circles(graph: &Graph<'_>, report: &mut Report) {
-    let settled = settled(graph);
-    let mut seen = vec![false; graph.edges.len()];
-    for start in 0..graph.edges.len() {
-        let mut path: Vec<(usize, Edge)> = Vec::new();
-        let mut at = start;
-        while !settled[at] && !seen[at] {
-            seen[at] = true;
-            let Some(edge) = graph.edges[at].iter().find(|edge| !settled[edge.to]) else {
-                break;
-            };
-            path.push((at, *edge));
-            at = edge.to;
-        }
-        if let Some(first) = path.iter().position(|(node, _)| *node == at) {
-            report_circle(graph, &path[first..], report);
-        }
-    }
-}
-
-/// Whether each node can start some day.
-fn settled(graph: &Graph<'_>) -> Vec<bool> {
-    let mut waiting: Vec<usize> = graph.edges.iter().map(Vec::len).collect();
-    let mut behind: Vec<Vec<usize>> = vec![Vec::new(); waiting.len()];
-    for (from, edges) in graph.edges.iter().enumerate() {
-        for edge in edges {
-            behind[edge.to].push(from);
-        }
-    }
-    let mut open: Vec<usize> = (0..waiting.len()).filter(|at| waiting[*at] == 0).collect();
-    let mut settled = vec![false; waiting.len()];
-    while let Some(at) = open.pop() {
-        settled[at] = true;
-        for from in &behind[at] {
-            waiting[*from] -= 1;
-            if waiting[*from] == 0 {
-                open.push(*from);
-            }
-        }
-    }
-    settled
-}
-
-fn report_circle(graph: &Graph<'_>, circle: &[(usize, Edge)], report: &mut Report) {
-    let Some((first, edge)) = circle.first() else {
-        return;
-    };
-    let kind = graph.kind;
-    let name = graph.name(*first);
-    if circle.len() == 1 {
-        report.error(
-            edge.place,
-            format!(
-                "`depends_on` of {kind} `{name}`: expected other {kind}s, found the {kind} itself"
-            ),
-        );
-        return;
-    }
-    let mut names: Vec<String> = circle.iter().map(|(at, _)| graph.name(*at)).collect();
-    if names.len() > TOLD {
-        names.truncate(TOLD);
-        names.push(format!("({} more)", circle.len() - TOLD));
-    }
-    names.push(name);
-    let implied = circle.iter().find(|(_, edge)| edge.is_default);
-    let hint = implied.map(|(at, _)| {
-        let wave = graph.name(*at);
-        format!(
-            "; wave `{wave}` waits for the wave before it because it has no `depends_on`: \
-             `depends_on: []` lets it start at once"
-        )
-    });
-    report.error(
-        edge.place,
-        format!(
-            "{kind}s wait for one another in a circle: {}{}",
-            names.join(" -> "),
-            hint.unwrap_or_default()
-        ),
-    );
 }

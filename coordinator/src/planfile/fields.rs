@@ -25,13 +25,7 @@ impl<'n> Fields<'n> {
     /// The fields of a mapping; anything else is reported.
     pub(super) fn of(node: &'n Node, what: &str, report: &mut Report) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
-            report.error(
-                node.place,
-                format!(
-                    "{what}: expected a mapping, found {}",
-                    node.value.describe()
-                ),
-            );
+            report.error(node.place, format!("{what}: expected a mapping, found {}", node.value.describe()));
             return None;
         };
         Some(Self {
@@ -44,11 +38,7 @@ impl<'n> Fields<'n> {
     /// Both mappings as one; what is in both is reported.
     pub(super) fn with(mut self, other: Self, report: &mut Report) -> Self {
         for (key, node) in other.entries {
-            match self
-                .entries
-                .iter()
-                .find(|(mine, _)| mine.value == key.value)
-            {
+            match self.entries.iter().find(|(mine, _)| mine.value == key.value) {
                 Some((first, _)) => report.error(
                     key.place,
                     format!(
@@ -73,11 +63,7 @@ impl<'n> Fields<'n> {
         self.entries
             .iter()
             .find(|(key, node)| key.value == name && !matches!(node.value, Value::Null))
-            .map(|(key, node)| Field {
-                label: format!("`{name}` of {}", self.what),
-                key: key.place,
-                node,
-            })
+            .map(|(key, node)| Field { label: format!("`{name}` of {}", self.what), key: key.place, node })
     }
 
     /// Warns of the fields that this level does not know.

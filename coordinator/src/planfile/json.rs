@@ -9,12 +9,7 @@ use super::{
 
 /// The value that the text holds; `None` after a syntax error, which is in the report.
 pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
-    let mut reader = Reader {
-        rest: source,
-        place: Place::START,
-        depth: 0,
-        report,
-    };
+    let mut reader = Reader { rest: source, place: Place::START, depth: 0, report };
     let read = reader.document();
     match read {
         Ok(node) => Some(node),
@@ -217,10 +212,7 @@ impl Reader<'_, '_> {
             "null" => Ok(Value::Null),
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
-            _ => Err((
-                place,
-                format!("found `{word}`; expected a value: text stands in double quotes"),
-            )),
+            _ => Err((place, format!("found `{word}`; expected a value: text stands in double quotes"))),
         }
     }
 

@@ -33,35 +33,17 @@ pub(super) const PLAN: Level = Level {
     kept: &["version", "context", "features", "non_functional"],
     instead: &[
         ("model", "a model for all tasks is written under `defaults`"),
-        (
-            "runner",
-            "a runner for all tasks is written under `defaults`",
-        ),
-        (
-            "timeout",
-            "a time limit for all tasks is written under `defaults`",
-        ),
+        ("runner", "a runner for all tasks is written under `defaults`"),
+        ("timeout", "a time limit for all tasks is written under `defaults`"),
         ("workspace", "the workspace is written under `project`"),
         ("repo", "the repository is written under `project`"),
         ("env", "variables of the plan are written under `vars`"),
-        (
-            "variables",
-            "variables of the plan are written under `vars`",
-        ),
+        ("variables", "variables of the plan are written under `vars`"),
         ("mode", "the mode is chosen when the plan is approved"),
-        (
-            "parallel_mode",
-            "the mode is chosen when the plan is approved",
-        ),
-        (
-            "tasks",
-            "tasks are written under a wave: `waves: [{id: W1, tasks: [...]}]`",
-        ),
+        ("parallel_mode", "the mode is chosen when the plan is approved"),
+        ("tasks", "tasks are written under a wave: `waves: [{id: W1, tasks: [...]}]`"),
         ("steps", "work is written as `waves` of `tasks`"),
-        (
-            "acceptance_invariants",
-            "they are read on a wave, not on the plan",
-        ),
+        ("acceptance_invariants", "they are read on a wave, not on the plan"),
     ],
 };
 
@@ -105,15 +87,7 @@ pub(super) const INVARIANT: Level = Level {
 
 pub(super) const WAVE: Level = Level {
     name: "a wave",
-    used: &[
-        "id",
-        "name",
-        "depends_on",
-        "verify",
-        "merge_mode",
-        "acceptance_invariants",
-        "tasks",
-    ],
+    used: &["id", "name", "depends_on", "verify", "merge_mode", "acceptance_invariants", "tasks"],
     kept: &["estimated_hours", "precondition", "theme", "description"],
     instead: &[
         ("parallel", PARALLEL),
@@ -199,14 +173,8 @@ pub(super) const TASK: Level = Level {
         ("shell", "a shell command is written as `run`"),
         ("needs", "the tasks to wait for are written as `depends_on`"),
         ("after", "the tasks to wait for are written as `depends_on`"),
-        (
-            "labels",
-            "labels that a worker must have are written as `requires`",
-        ),
-        (
-            "retries",
-            "how many failures block a task is written as `max_failures`",
-        ),
+        ("labels", "labels that a worker must have are written as `requires`"),
+        ("retries", "how many failures block a task is written as `max_failures`"),
         ("workspace", "the workspace is written under `project`"),
         ("check", "commands that must exit 0 are written as `verify`"),
         ("test", "commands that must exit 0 are written as `verify`"),
@@ -222,16 +190,12 @@ impl Level {
         let name = self.name;
         let shown = shorten(field);
         if self.kept.contains(&field) {
-            return Some(format!(
-                "`{shown}` in {name} is kept with the plan but has no effect here"
-            ));
+            return Some(format!("`{shown}` in {name} is kept with the plan but has no effect here"));
         }
         if let Some((_, instead)) = self.instead.iter().find(|(tried, _)| *tried == field) {
             return Some(format!("`{shown}` in {name} has no effect; {instead}"));
         }
         let help = did_you_mean(field, self.used.iter().copied());
-        Some(format!(
-            "unknown field `{shown}` in {name}: it is kept with the plan but has no effect{help}"
-        ))
+        Some(format!("unknown field `{shown}` in {name}: it is kept with the plan but has no effect{help}"))
     }
 }

@@ -4,20 +4,24 @@
 //! mistake is told. Deliberately opens no file, knows no database and starts nothing: the same text
 //! always gives the same reading. Text that holds `${name}` is left as it is.
 
+mod circle;
 mod dependencies;
 mod diagnostic;
 mod fields;
 mod json;
 mod level;
+mod name;
 mod near;
 mod node;
 mod plan;
 mod report;
 mod settings;
+mod statement;
 mod task;
 mod value;
 mod vars;
 mod wave;
+mod work;
 mod yaml;
 
 #[cfg(test)]
@@ -52,13 +56,9 @@ pub struct Reading {
 #[must_use]
 pub fn read(source: &str, file_name: &str, sets: &BTreeMap<String, String>) -> Reading {
     let mut report = Report::new(file_name);
-    let spec =
-        parse(source, &mut report).and_then(|root| plan::read(&root, file_name, sets, &mut report));
+    let spec = parse(source, &mut report).and_then(|root| plan::read(&root, file_name, sets, &mut report));
     let spec = spec.filter(|_| !report.has_errors());
-    Reading {
-        spec,
-        diagnostics: report.into_diagnostics(),
-    }
+    Reading { spec, diagnostics: report.into_diagnostics() }
 }
 
 fn parse(source: &str, report: &mut Report) -> Option<Node> {
@@ -66,10 +66,7 @@ fn parse(source: &str, report: &mut Report) -> Option<Node> {
     if source.len() > MAX_BYTES {
         report.error(
             Place::START,
-            format!(
-                "the file has {} bytes; expected at most {MAX_BYTES} (4 MiB)",
-                source.len()
-            ),
+            format!("the file has {} bytes; expected at most {MAX_BYTES} (4 MiB)", source.len()),
         );
         return None;
     }

@@ -3,11 +3,11 @@
 /// Longer names are not compared: their mistakes are not slips of the hand.
 const MAX_NAME: usize = 64;
 
+/// So many candidates are compared; bounds the time that a file of wrong names takes.
+const MAX_CANDIDATES: usize = 1000;
+
 /// The candidate that `found` was most likely meant to be.
-pub(super) fn nearest<'c>(
-    found: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(super) fn nearest<'c>(found: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if found.len() > MAX_NAME {
         return None;
     }
@@ -15,6 +15,7 @@ pub(super) fn nearest<'c>(
     let bound = (found.len() / 3).max(1);
     candidates
         .into_iter()
+        .take(MAX_CANDIDATES)
         .filter(|candidate| candidate.len() <= MAX_NAME && !candidate.is_empty())
         .map(|candidate| (distance(&found, &fold(candidate)), candidate))
         .filter(|&(far, candidate)| far <= bound && far < candidate.chars().count())
@@ -23,13 +24,8 @@ pub(super) fn nearest<'c>(
 }
 
 /// "; did you mean `x`?", or nothing.
-pub(super) fn did_you_mean<'c>(
-    found: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> String {
-    nearest(found, candidates)
-        .map(|name| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
+pub(super) fn did_you_mean<'c>(found: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+    nearest(found, candidates).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 fn fold(name: &str) -> Vec<char> {

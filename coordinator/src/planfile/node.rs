@@ -48,44 +48,24 @@ const SHOWN: usize = 40;
 
 impl Value {
     pub(super) fn as_text(&self) -> Option<&str> {
-        if let Self::Text(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// Text or a number, as it was written.
     pub(super) fn as_word(&self) -> Option<&str> {
-        if let Self::Text(word) | Self::Number(word) = self {
-            Some(word.trim())
-        } else {
-            None
-        }
+        if let Self::Text(word) | Self::Number(word) = self { Some(word.trim()) } else { None }
     }
 
     pub(super) fn as_number(&self) -> Option<&str> {
-        if let Self::Number(raw) = self {
-            Some(raw)
-        } else {
-            None
-        }
+        if let Self::Number(raw) = self { Some(raw) } else { None }
     }
 
     pub(super) fn as_list(&self) -> Option<&[Node]> {
-        if let Self::List(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::List(items) = self { Some(items) } else { None }
     }
 
     pub(super) fn as_map(&self) -> Option<&[(Key, Node)]> {
-        if let Self::Map(entries) = self {
-            Some(entries)
-        } else {
-            None
-        }
+        if let Self::Map(entries) = self { Some(entries) } else { None }
     }
 
     /// What was found, as a message says it.
@@ -117,10 +97,9 @@ impl Node {
             Value::Null | Value::Bool(_) => 0,
             Value::Number(text) | Value::Text(text) => text.len(),
             Value::List(items) => items.iter().map(Self::weight).sum(),
-            Value::Map(entries) => entries
-                .iter()
-                .map(|(key, node)| size_of::<Key>() + key.value.len() + node.weight())
-                .sum(),
+            Value::Map(entries) => {
+                entries.iter().map(|(key, node)| size_of::<Key>() + key.value.len() + node.weight()).sum()
+            }
         };
         size_of::<Self>() + inner
     }

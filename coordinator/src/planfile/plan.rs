@@ -3,20 +3,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use wavegate_engine::spec::{
-    Budget, Constraint, PlanSpec, ProjectSpec, Requirement, ThorKind, WaveSpec, WorkspaceKind,
-};
+use wavegate_engine::spec::{Budget, PlanSpec, ProjectSpec, ThorKind, WaveSpec, WorkspaceKind};
 
 use super::{
     MAX_BYTES, dependencies,
     fields::{Field, Fields},
-    level::{BUDGET, CONSTRAINT, PLAN, PROJECT, REQUIREMENT, SETTINGS},
-    near::did_you_mean,
-    node::{Node, Value, shorten},
+    level::{BUDGET, PLAN, PROJECT, SETTINGS},
+    node::{Node, Value},
     report::Report,
     settings::Settings,
+    statement,
     task::Surroundings,
-    value::one_of,
     vars, wave,
 };
 
@@ -53,62 +50,41 @@ pub(super) fn read(
         description: description(&fields, report),
         project,
         vars,
-        requirements: requirements(&fields, &waves, report),
-        constraints: constraints(&fields, report),
+        requirements: statement::requirements(&fields, &waves, report),
+        constraints: statement::constraints(&fields, report),
         budget: budget(&fields, report),
         thor: thor.unwrap_or_default(),
         waves,
     })
 }
 
-const THORS: [(&str, ThorKind); 2] = [
-    ("worker", ThorKind::Worker),
-    ("external", ThorKind::External),
-];
-const WORKSPACES: [(&str, WorkspaceKind); 3] = [
-    ("dir", WorkspaceKind::Dir),
-    ("none", WorkspaceKind::None),
-    ("git", WorkspaceKind::Git),
-];
+const THORS: [(&str, ThorKind); 2] = [("worker", ThorKind::Worker), ("external", ThorKind::External)];
+const WORKSPACES: [(&str, WorkspaceKind); 3] =
+    [("dir", WorkspaceKind::Dir), ("none", WorkspaceKind::None), ("git", WorkspaceKind::Git)];
 
 fn name(fields: &Fields<'_>, is_convergio: bool, file_name: &str, report: &mut Report) -> String {
     let Some(field) = fields.get("name") else {
         if !is_convergio {
-            report.error(
-                fields.place,
-                "the plan has no `name`; expected one, such as `name: greet`",
-            );
+            report.error(fields.place, "the plan has no `name`; expected one, such as `name: greet`");
         }
         let stem = Path::new(file_name).file_stem();
-        return stem.map_or_else(
-            || "plan".to_owned(),
-            |stem| stem.to_string_lossy().into_owned(),
-        );
+        return stem.map_or_else(|| "plan".to_owned(), |stem| stem.to_string_lossy().into_owned());
     };
     let name = field.text(report).unwrap_or_default();
     let name = name.trim();
     if name.chars().count() > MAX_NAME || name.contains(char::is_control) {
-        field.wrong(
-            &format!("one line of at most {MAX_NAME} characters"),
-            report,
-        );
+        field.wrong(&format!("one line of at most {MAX_NAME} characters"), report);
     } else if !name.is_empty() && name.chars().all(|c| c.is_ascii_digit()) {
         // A plan's name serves wherever its number does.
-        field.wrong(
-            "a name that is not a number, since plans have numbers too",
-            report,
-        );
+        field.wrong("a name that is not a number, since plans have numbers too", report);
     }
     name.to_owned()
 }
 
 fn description(fields: &Fields<'_>, report: &mut Report) -> String {
     let parts = ["description", "user_request"];
-    let texts: Vec<String> = parts
-        .iter()
-        .filter_map(|name| fields.get(name))
-        .filter_map(|field| field.text(report))
-        .collect();
+    let texts: Vec<String> =
+        parts.iter().filter_map(|name| fields.get(name)).filter_map(|field| field.text(report)).collect();
     texts.join("\n\n")
 }
 
@@ -117,10 +93,7 @@ fn project(fields: &Fields<'_>, report: &mut Report) -> ProjectSpec {
         return ProjectSpec::default();
     };
     if let Value::Text(_) = field.node.value {
-        return ProjectSpec {
-            name: field.text(report).unwrap_or_default(),
-            ..ProjectSpec::default()
-        };
+        return ProjectSpec { name: field.text(report).unwrap_or_default(), ..ProjectSpec::default() };
     }
     if !matches!(field.node.value, Value::Map(_)) {
         field.wrong("the project's name, or a mapping", report);
@@ -154,126 +127,6 @@ fn workspace(project: &Fields<'_>, report: &mut Report) -> WorkspaceKind {
     kind
 }
 
-fn requirements(fields: &Fields<'_>, waves: &[WaveSpec], report: &mut Report) -> Vec<Requirement> {
-    let Some(field) = fields.get("requirements") else {
-        return Vec::new();
-    };
-    let nodes = field.items("a list of requirements", report);
-    let mut requirements = Vec::with_capacity(nodes.len());
-    for (node, number) in nodes.iter().zip(1..) {
-        let Some((item, id, text)) = statement(&field, node, number, "F", report) else {
-            continue;
-        };
-        let wave = item.as_ref().and_then(|item| {
-            item.note_unknown(&REQUIREMENT, report);
-            requirement_wave(&item.get("wave")?, waves, report)
-        });
-        requirements.push(Requirement { id, text, wave });
-    }
-    requirements
-}
-
-fn requirement_wave(field: &Field<'_>, waves: &[WaveSpec], report: &mut Report) -> Option<String> {
-    let wave = field.text_as("the id of a wave", report)?;
-    // Without waves there are errors already, and each name would seem unknown.
-    if !waves.is_empty() && !report.is_full() && waves.iter().all(|other| other.key != wave) {
-        let guess = did_you_mean(&wave, waves.iter().map(|wave| wave.key.as_str()));
-        report.warning(
-            field.node.place,
-            format!(
-                "{}: there is no wave `{}`{guess}",
-                field.label,
-                shorten(&wave)
-            ),
-        );
-    }
-    Some(wave)
-}
-
-fn constraints(fields: &Fields<'_>, report: &mut Report) -> Vec<Constraint> {
-    let Some(field) = fields.get("constraints") else {
-        return Vec::new();
-    };
-    let nodes = field.items("a list of constraints", report);
-    let mut constraints = Vec::with_capacity(nodes.len());
-    for (node, number) in nodes.iter().zip(1..) {
-        let Some((item, id, text)) = statement(&field, node, number, "C", report) else {
-            continue;
-        };
-        let (mut kind, mut verify) = (None, None);
-        if let Some(item) = item {
-            item.note_unknown(&CONSTRAINT, report);
-            kind = item.get("type").and_then(|f| constraint_kind(&f, report));
-            verify = item
-                .get("verify")
-                .and_then(|f| f.text_as("a shell command", report));
-        }
-        constraints.push(Constraint {
-            id,
-            text,
-            kind: kind.unwrap_or_default(),
-            verify,
-        });
-    }
-    constraints
-}
-
-fn constraint_kind(field: &Field<'_>, report: &mut Report) -> Option<String> {
-    const KINDS: [&str; 6] = [
-        "permission",
-        "security",
-        "cost",
-        "compliance",
-        "technical",
-        "process",
-    ];
-    let kind = field.text(report)?.trim().to_ascii_lowercase();
-    if !KINDS.contains(&kind.as_str()) {
-        report.warning(
-            field.node.place,
-            format!(
-                "{}: expected {}, found `{}`{}",
-                field.label,
-                one_of(&KINDS),
-                shorten(&kind),
-                did_you_mean(&kind, KINDS)
-            ),
-        );
-    }
-    Some(kind)
-}
-
-/// A requirement or constraint: a text, or a mapping with `text` or `title` and `description`. One
-/// without an id gets its number.
-fn statement<'n>(
-    field: &Field<'n>,
-    node: &'n Node,
-    number: usize,
-    letter: &str,
-    report: &mut Report,
-) -> Option<(Option<Fields<'n>>, String, String)> {
-    let numbered = format!("{letter}-{number:02}");
-    let what = format!("{}, item {number}", field.label);
-    if let Value::Text(text) = &node.value {
-        return Some((None, numbered, text.clone()));
-    }
-    let fields = Fields::of(node, &what, report)?;
-    let id = fields.get("id").and_then(|f| f.text(report));
-    let texts: Vec<String> = ["text", "title", "description"]
-        .iter()
-        .filter_map(|name| fields.get(name))
-        .filter_map(|f| f.text(report))
-        .collect();
-    if texts.is_empty() {
-        report.error(
-            fields.place,
-            format!("{what} says nothing; expected `text`, or `title` and `description`"),
-        );
-        return None;
-    }
-    Some((Some(fields), id.unwrap_or(numbered), texts.join(": ")))
-}
-
 fn budget(fields: &Fields<'_>, report: &mut Report) -> Budget {
     let Some(field) = fields.get("budget") else {
         return Budget::default();
@@ -288,19 +141,13 @@ fn budget(fields: &Fields<'_>, report: &mut Report) -> Budget {
     budget.note_unknown(&BUDGET, report);
     Budget {
         // What a database column holds.
-        tokens: budget
-            .get("tokens")
-            .and_then(|f| f.whole(0..=i64::MAX as u64, report)),
+        tokens: budget.get("tokens").and_then(|f| f.whole(0..=i64::MAX as u64, report)),
         micro_usd: budget.get("usd").and_then(|f| micro_usd(&f, report)),
     }
 }
 
 fn micro_usd(field: &Field<'_>, report: &mut Report) -> Option<u64> {
-    let usd = field
-        .node
-        .value
-        .as_number()
-        .and_then(|raw| raw.parse().ok());
+    let usd = field.node.value.as_number().and_then(|raw| raw.parse().ok());
     let usd = usd.filter(|usd: &f64| (0.0..=MAX_USD).contains(usd));
     if usd.is_none() {
         field.wrong("a number of dollars, such as 2.50", report);
@@ -311,20 +158,14 @@ fn micro_usd(field: &Field<'_>, report: &mut Report) -> Option<u64> {
 fn waves(fields: &Fields<'_>, workspace: WorkspaceKind, report: &mut Report) -> Vec<WaveSpec> {
     let defaults = defaults(fields, report);
     let Some(field) = fields.get("waves") else {
-        report.error(
-            fields.place,
-            "the plan has no `waves`; expected a list of at least one wave",
-        );
+        report.error(fields.place, "the plan has no `waves`; expected a list of at least one wave");
         return Vec::new();
     };
     let nodes = field.filled_items("a list of at least one wave", report);
     if !is_within_limits(fields, &field, nodes, report) {
         return Vec::new();
     }
-    let around = Surroundings {
-        workspace,
-        defaults: &defaults,
-    };
+    let around = Surroundings { workspace, defaults: &defaults };
     let drafts = nodes
         .iter()
         .zip(1..)
@@ -334,9 +175,7 @@ fn waves(fields: &Fields<'_>, workspace: WorkspaceKind, report: &mut Report) -> 
 }
 
 fn defaults(fields: &Fields<'_>, report: &mut Report) -> Settings {
-    let settings = fields
-        .get("defaults")
-        .and_then(|field| Fields::of(field.node, "`defaults`", report));
+    let settings = fields.get("defaults").and_then(|field| Fields::of(field.node, "`defaults`", report));
     let Some(settings) = settings else {
         return Settings::default();
     };
@@ -345,12 +184,7 @@ fn defaults(fields: &Fields<'_>, report: &mut Report) -> Settings {
 }
 
 /// Whether the plan is of a size that can be held; the defaults count once for each task.
-fn is_within_limits(
-    fields: &Fields<'_>,
-    waves: &Field<'_>,
-    nodes: &[Node],
-    report: &mut Report,
-) -> bool {
+fn is_within_limits(fields: &Fields<'_>, waves: &Field<'_>, nodes: &[Node], report: &mut Report) -> bool {
     let tasks: usize = nodes.iter().map(count_tasks).sum();
     let defaults = fields.get("defaults");
     let copied = defaults.map_or(0, |field| field.node.weight().saturating_mul(tasks));

@@ -23,13 +23,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            found: Vec::new(),
-            repeated: BTreeMap::new(),
-            errors: 0,
-            dropped: 0,
-        }
+        Self { file: file.to_owned(), found: Vec::new(), repeated: BTreeMap::new(), errors: 0, dropped: 0 }
     }
 
     pub(super) fn file(&self) -> &str {
@@ -57,21 +51,14 @@ impl Report {
     /// A warning that is said once, at its first place, with how often it applies.
     pub(super) fn repeated_warning(&mut self, place: Place, message: String) {
         if self.repeated.len() < MAX_DIAGNOSTICS {
-            self.repeated
-                .entry(one_line(message))
-                .or_insert((place, 0))
-                .1 += 1;
+            self.repeated.entry(one_line(message)).or_insert((place, 0)).1 += 1;
         }
     }
 
     /// Everything in the order of the file.
     pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         for (message, (place, times)) in std::mem::take(&mut self.repeated) {
-            let message = if times > 1 {
-                format!("{message} ({times} times, here first)")
-            } else {
-                message
-            };
+            let message = if times > 1 { format!("{message} ({times} times, here first)") } else { message };
             self.found.push((place, Severity::Warning, message));
         }
         self.found.sort();

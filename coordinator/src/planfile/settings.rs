@@ -12,18 +12,8 @@ use super::{
 };
 
 /// The types of tasks that are known; another one is kept, with a warning.
-const KINDS: [&str; 10] = [
-    "bug",
-    "feature",
-    "fix",
-    "refactor",
-    "test",
-    "config",
-    "documentation",
-    "chore",
-    "doc",
-    "cleanup",
-];
+const KINDS: [&str; 10] =
+    ["bug", "feature", "fix", "refactor", "test", "config", "documentation", "chore", "doc", "cleanup"];
 const MAX_FAILURES: u64 = 1000;
 
 /// What is set; the rest is absent.
@@ -80,12 +70,7 @@ impl Settings {
 
     /// Those of a shell command, which has no runner to choose, no model and no permissions.
     pub(super) fn for_a_command(self) -> Self {
-        Self {
-            runner: None,
-            model: None,
-            permissions: None,
-            ..self
-        }
+        Self { runner: None, model: None, permissions: None, ..self }
     }
 
     /// These, and the defaults where they say nothing. A list replaces the default's list.
@@ -109,18 +94,12 @@ impl Settings {
     }
 }
 
-const ON_LOST: [(&str, OnLost); 3] = [
-    ("retry", OnLost::Retry),
-    ("hold", OnLost::Hold),
-    ("fail", OnLost::Fail),
-];
+const ON_LOST: [(&str, OnLost); 3] =
+    [("retry", OnLost::Retry), ("hold", OnLost::Hold), ("fail", OnLost::Fail)];
 
 fn placed_text(field: &Field<'_>, report: &mut Report) -> Option<Placed<String>> {
     let value = field.text(report)?;
-    Some(Placed {
-        place: field.node.place,
-        value,
-    })
+    Some(Placed { place: field.node.place, value })
 }
 
 fn runner(field: &Field<'_>, report: &mut Report) -> Option<Placed<String>> {
@@ -150,10 +129,7 @@ fn effort(field: &Field<'_>, report: &mut Report) -> Option<u8> {
         Some(above) if above > 3 => {
             report.warning(
                 field.node.place,
-                format!(
-                    "{}: expected 1, 2 or 3, found {raw}; it is taken as 3",
-                    field.label
-                ),
+                format!("{}: expected 1, 2 or 3, found {raw}; it is taken as 3", field.label),
             );
             Some(3)
         }
@@ -202,10 +178,7 @@ fn max_failures(field: &Field<'_>, report: &mut Report) -> Option<u32> {
 fn permissions(field: &Field<'_>, report: &mut Report) -> Option<Placed<&'static str>> {
     let choices = [("read", "read"), ("edit", "edit"), ("full", "full")];
     let value = field.choice(&choices, report)?;
-    Some(Placed {
-        place: field.node.place,
-        value,
-    })
+    Some(Placed { place: field.node.place, value })
 }
 
 const WHO_HAS_VALUES: &str = "values are never written in a plan, the workers have them";
@@ -214,10 +187,7 @@ const WHO_HAS_VALUES: &str = "values are never written in a plan, the workers ha
 fn env(field: &Field<'_>, report: &mut Report) -> Vec<String> {
     let expected = "the name of an environment variable";
     if field.node.value.as_map().is_some() {
-        field.wrong(
-            &format!("{expected}, or a list of them; {WHO_HAS_VALUES}"),
-            report,
-        );
+        field.wrong(&format!("{expected}, or a list of them; {WHO_HAS_VALUES}"), report);
         return Vec::new();
     }
     let mut names = Vec::new();

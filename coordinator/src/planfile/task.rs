@@ -2,16 +2,18 @@
 //! on both; its dependencies are resolved when all tasks are known.
 
 use wavegate_engine::spec::{
-    AGENT_TIMEOUT_MS, DEFAULT_AGENT, MAX_FAILURES, OnLost, SHELL, SHELL_TIMEOUT_MS, TRIVIAL_KINDS,
-    TaskSpec, WorkSpec, WorkspaceKind,
+    AGENT_TIMEOUT_MS, DEFAULT_AGENT, MAX_FAILURES, OnLost, SHELL, SHELL_TIMEOUT_MS, TRIVIAL_KINDS, TaskSpec,
+    WorkSpec, WorkspaceKind,
 };
 
 use super::{
-    fields::{Field, Fields},
+    fields::Fields,
     level::TASK,
+    name,
     node::{Node, Placed, shorten},
     report::Report,
     settings::Settings,
+    work::{Work, read_proof, read_work},
 };
 
 /// Where the file says nothing: the least effort, and a middling priority.
@@ -19,8 +21,6 @@ const EFFORT: u8 = 1;
 const PRIORITY: u8 = 2;
 /// A title taken from the work is cut to this many characters.
 const TITLE: usize = 80;
-/// Ids are parts of branch names and paths.
-const MAX_ID: usize = 64;
 
 /// What a task takes from its plan.
 pub(super) struct Surroundings<'s> {
@@ -47,7 +47,7 @@ pub(super) fn read(
 ) -> Option<TaskDraft> {
     let nameless = format!("task {number} of {wave}");
     let mut fields = Fields::of(node, &nameless, report)?;
-    let key = read_id(&fields, "T1-01", report);
+    let key = name::read_id(&fields, "T1-01", report);
     if let Some(key) = &key {
         fields.what = format!("task `{}`", shorten(&key.value));
     }
@@ -57,58 +57,7 @@ pub(super) fn read(
         .map(|field| field.ids("the id of a task, or a list of them", report))
         .unwrap_or_default();
     let spec = read_spec(&fields, key.as_ref(), around, report);
-    Some(TaskDraft {
-        key,
-        depends_on,
-        spec,
-    })
-}
-
-/// The `id` of a wave or task; its absence or wrongness is reported.
-pub(super) fn read_id(
-    fields: &Fields<'_>,
-    example: &str,
-    report: &mut Report,
-) -> Option<Placed<String>> {
-    let Some(field) = fields.get("id") else {
-        let what = &fields.what;
-        report.error(
-            fields.place,
-            format!("{what} has no `id`; expected one, such as `{example}`"),
-        );
-        return None;
-    };
-    // `id: 1` is a number to YAML and a name to everybody else.
-    let id = match field.node.value.as_number() {
-        Some(raw) => raw.to_owned(),
-        None => field.text(report)?,
-    };
-    if !is_id(&id) {
-        field.wrong(
-            &format!(
-                "an id of up to {MAX_ID} letters, digits, `-`, `_` and single dots, \
-                 such as `{example}`"
-            ),
-            report,
-        );
-        return None;
-    }
-    Some(Placed {
-        place: field.node.place,
-        value: id,
-    })
-}
-
-/// What git allows as the last part of a branch name, and every system as a file name.
-fn is_id(id: &str) -> bool {
-    id.len() <= MAX_ID
-        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && id
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && !id.contains("..")
-        && !id.ends_with('.')
-        && !id.ends_with(".lock")
+    Some(TaskDraft { key, depends_on, spec })
 }
 
 fn read_spec(
@@ -120,10 +69,8 @@ fn read_spec(
     let own = Settings::read(fields, report);
     let work = read_work(fields, report);
     let (verify, criteria) = read_proof(fields, work.as_ref(), report);
-    let files = fields.get("files").map(|f| files(&f, report));
-    let skip_if = fields
-        .get("skip_if")
-        .and_then(|f| f.text_as("a shell command", report));
+    let files = fields.get("files").map(|f| name::files(&f, report));
+    let skip_if = fields.get("skip_if").and_then(|f| f.text_as("a shell command", report));
     let title = title(fields, work.as_ref(), report);
     let work = work?.spec;
     note_idle_settings(fields, &own, &work, report);
@@ -136,9 +83,7 @@ fn read_spec(
     let spec = TaskSpec {
         key: key.map(|key| key.value.clone()).unwrap_or_default(),
         title,
-        runner: settings
-            .runner
-            .map_or_else(|| default_runner(is_agent), |runner| runner.value),
+        runner: settings.runner.map_or_else(|| default_runner(is_agent), |runner| runner.value),
         work,
         model: settings.model.as_ref().map(|m| m.value.clone()),
         effort: settings.effort.unwrap_or(EFFORT),
@@ -149,15 +94,9 @@ fn read_spec(
         criteria,
         depends_on: Vec::new(),
         requires: settings.requires.unwrap_or_default(),
-        timeout_ms: settings.timeout_ms.unwrap_or(if is_agent {
-            AGENT_TIMEOUT_MS
-        } else {
-            SHELL_TIMEOUT_MS
-        }),
+        timeout_ms: settings.timeout_ms.unwrap_or(if is_agent { AGENT_TIMEOUT_MS } else { SHELL_TIMEOUT_MS }),
         max_failures: settings.max_failures.unwrap_or(MAX_FAILURES),
-        on_lost: settings
-            .on_lost
-            .unwrap_or_else(|| OnLost::default_for(around.workspace)),
+        on_lost: settings.on_lost.unwrap_or_else(|| OnLost::default_for(around.workspace)),
         lost_after_ms: settings.lost_after_ms,
         setup: settings.setup.unwrap_or_default(),
         permissions: settings.permissions.map(|p| p.value.to_owned()),
@@ -168,131 +107,9 @@ fn read_spec(
     Some(spec)
 }
 
-struct Work {
-    spec: WorkSpec,
-    /// Written as title and description, whose `verify` is prose.
-    is_older_form: bool,
-}
-
-fn read_work(fields: &Fields<'_>, report: &mut Report) -> Option<Work> {
-    let new = |spec| Work {
-        spec,
-        is_older_form: false,
-    };
-    match (fields.get("do"), fields.get("run")) {
-        (Some(_), Some(run)) => {
-            let what = &fields.what;
-            report.error(
-                run.key,
-                format!("{what} has both `do` and `run`; expected `do` for a prompt or `run` for a shell command"),
-            );
-            None
-        }
-        (Some(prompt), None) => {
-            let prompt = prompt.text_as("a prompt", report)?;
-            Some(new(WorkSpec::Do(prompt)))
-        }
-        (None, Some(command)) => {
-            let command = command.text_as("a shell command", report)?;
-            Some(new(WorkSpec::Run(command)))
-        }
-        (None, None) => read_older_form(fields, report),
-    }
-}
-
-fn read_older_form(fields: &Fields<'_>, report: &mut Report) -> Option<Work> {
-    let parts = [fields.get("title"), fields.get("description")];
-    if parts.iter().all(Option::is_none) {
-        report.error(
-            fields.place,
-            format!(
-                "{} has no work; expected `do` (a prompt) or `run` (a shell command)",
-                fields.what
-            ),
-        );
-        return None;
-    }
-    let texts: Vec<String> = parts
-        .iter()
-        .flatten()
-        .filter_map(|part| part.text(report))
-        .collect();
-    (!texts.is_empty()).then(|| Work {
-        spec: WorkSpec::Do(texts.join("\n\n")),
-        is_older_form: true,
-    })
-}
-
-/// The commands that must exit 0, and the prose that Thor judges by.
-fn read_proof(
-    fields: &Fields<'_>,
-    work: Option<&Work>,
-    report: &mut Report,
-) -> (Vec<String>, Vec<String>) {
-    let mut criteria = Vec::new();
-    for name in ["criteria", "test_criteria"] {
-        if let Some(field) = fields.get(name) {
-            criteria.extend(field.plain_texts("text", report));
-        }
-    }
-    let Some(field) = fields.get("verify") else {
-        return (Vec::new(), criteria);
-    };
-    if !work.is_some_and(|work| work.is_older_form) {
-        return (field.plain_texts("a shell command", report), criteria);
-    }
-    report.repeated_warning(
-        field.key,
-        "`verify` of a task without `do` or `run` is read as prose for Thor and not run; \
-         beside `do` it would be run as shell commands"
-            .to_owned(),
-    );
-    let mut prose = field.plain_texts("text", report);
-    prose.append(&mut criteria);
-    (Vec::new(), prose)
-}
-
-fn files(field: &Field<'_>, report: &mut Report) -> Vec<String> {
-    let mut files = Vec::new();
-    for file in field.texts("a path", report) {
-        match path_objection(&file.value) {
-            Some(objection) => report.error(
-                file.place,
-                format!(
-                    "{}: the path \"{}\" {objection}; expected a path below the workspace",
-                    field.label,
-                    shorten(&file.value)
-                ),
-            ),
-            None => files.push(file.value),
-        }
-    }
-    files
-}
-
-fn path_objection(path: &str) -> Option<&'static str> {
-    let mut letters = path.chars();
-    let has_drive = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && letters.next() == Some(':')
-        && letters.next().is_none_or(|c| matches!(c, '/' | '\\'));
-    if path.starts_with(['/', '\\']) || has_drive {
-        return Some("is absolute");
-    }
-    if path == "~" || path.starts_with("~/") {
-        return Some("is in a home directory");
-    }
-    if path.split(['/', '\\']).any(|part| part == "..") {
-        return Some("leads out with `..`");
-    }
-    path.contains(char::is_control)
-        .then_some("holds a control character")
-}
-
 fn title(fields: &Fields<'_>, work: Option<&Work>, report: &mut Report) -> String {
-    let written = ["summary", "title"]
-        .iter()
-        .filter_map(|name| fields.get(name))
-        .find_map(|field| field.text(report));
+    let written =
+        ["summary", "title"].iter().filter_map(|name| fields.get(name)).find_map(|field| field.text(report));
     let text = match (&written, work.map(|work| &work.spec)) {
         (Some(title), _) => title,
         (None, Some(WorkSpec::Do(text) | WorkSpec::Run(text))) => text,
@@ -341,19 +158,11 @@ fn note_idle_settings(fields: &Fields<'_>, own: &Settings, work: &WorkSpec, repo
     let permissions = own.permissions.as_ref().map(|p| ("permissions", p.place));
     for (name, place) in model.into_iter().chain(permissions) {
         let what = &fields.what;
-        report.warning(
-            place,
-            format!("`{name}` of {what} has no effect: a shell command is no agent"),
-        );
+        report.warning(place, format!("`{name}` of {what} has no effect: a shell command is no agent"));
     }
 }
 
-fn note_haiku(
-    fields: &Fields<'_>,
-    spec: &TaskSpec,
-    model: Option<&Placed<String>>,
-    report: &mut Report,
-) {
+fn note_haiku(fields: &Fields<'_>, spec: &TaskSpec, model: Option<&Placed<String>>, report: &mut Report) {
     let Some(model) = model.filter(|_| spec.is_agent() && !spec.is_trivial()) else {
         return;
     };

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{Reading, Severity, read};
@@ -9,10 +7,7 @@ mod random;
 mod rules;
 
 fn sets(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn read_plain(source: &str) -> Reading {
@@ -21,9 +16,7 @@ fn read_plain(source: &str) -> Reading {
 
 /// Every file of a folder of test data, by name.
 fn files(folder: &str) -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/planfile/testdata")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/planfile/testdata").join(folder);
     let mut files: Vec<(String, String)> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -37,11 +30,7 @@ fn files(folder: &str) -> Vec<(String, String)> {
 }
 
 fn rendered(reading: &Reading, source: &str) -> String {
-    reading
-        .diagnostics
-        .iter()
-        .map(|diagnostic| diagnostic.render(source) + "\n")
-        .collect()
+    reading.diagnostics.iter().map(|diagnostic| diagnostic.render(source) + "\n").collect()
 }
 
 fn errors(reading: &Reading) -> Vec<&str> {

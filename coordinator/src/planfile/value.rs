@@ -26,10 +26,7 @@ impl<'n> Field<'n> {
 
     fn wrong_with_hint(&self, expected: &str, hint: &str, report: &mut Report) {
         let found = self.node.value.describe();
-        report.error(
-            self.node.place,
-            format!("{}: expected {expected}, found {found}{hint}", self.label),
-        );
+        report.error(self.node.place, format!("{}: expected {expected}, found {found}{hint}", self.label));
     }
 
     /// Text that is not blank.
@@ -50,10 +47,7 @@ impl<'n> Field<'n> {
         if text.contains('\0') {
             report.error(
                 self.node.place,
-                format!(
-                    "{}: found a NUL character; expected printable text",
-                    self.label
-                ),
+                format!("{}: found a NUL character; expected printable text", self.label),
             );
             return None;
         }
@@ -116,10 +110,9 @@ impl<'n> Field<'n> {
             let place = node.place;
             let text = text.unwrap_or_default();
             let parts = text.split(',').map(str::trim);
-            ids.extend(parts.filter(|part| !part.is_empty()).map(|part| Placed {
-                place,
-                value: part.to_owned(),
-            }));
+            ids.extend(
+                parts.filter(|part| !part.is_empty()).map(|part| Placed { place, value: part.to_owned() }),
+            );
         }
         ids
     }
@@ -129,11 +122,7 @@ impl<'n> Field<'n> {
             Some(number) => format!("{}, item {number}", self.label),
             None => self.label.clone(),
         };
-        Self {
-            label,
-            key: self.key,
-            node,
-        }
+        Self { label, key: self.key, node }
     }
 
     /// A whole number in a range.
@@ -154,15 +143,9 @@ impl<'n> Field<'n> {
     }
 
     /// One of a few words; letters' case does not matter.
-    pub(super) fn choice<T: Copy>(
-        &self,
-        choices: &[(&'static str, T)],
-        report: &mut Report,
-    ) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)], report: &mut Report) -> Option<T> {
         let found = self.node.value.as_text().unwrap_or("").trim();
-        let chosen = choices
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(found));
+        let chosen = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(found));
         if chosen.is_none() {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             let guess = did_you_mean(found, names.iter().copied());
@@ -196,10 +179,7 @@ impl<'n> Field<'n> {
 
 /// "`a`, `b` or `c`".
 pub(super) fn one_of<S: AsRef<str>>(names: &[S]) -> String {
-    let quoted: Vec<String> = names
-        .iter()
-        .map(|name| format!("`{}`", shorten(name.as_ref())))
-        .collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", shorten(name.as_ref()))).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.concat(),
@@ -209,9 +189,7 @@ pub(super) fn one_of<S: AsRef<str>>(names: &[S]) -> String {
 fn quoting_hint(found: &Value) -> &'static str {
     match found {
         // `- grep "a: b" file` is a mapping to YAML.
-        Value::Map(entries) if is_split_text(entries) => {
-            "; text that holds `: ` must stand in quotes"
-        }
+        Value::Map(entries) if is_split_text(entries) => "; text that holds `: ` must stand in quotes",
         Value::Bool(_) | Value::Number(_) => "; in quotes it would be text",
         Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => "",
     }
@@ -231,9 +209,7 @@ fn parse_duration_ms(text: &str) -> Option<u64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest.get(..digits)?.parse().ok()?;
         let after = rest.get(digits..)?;
-        let letters = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let unit = unit_ms(after.get(..letters)?)?;
         total = total.checked_add(number.checked_mul(unit)?)?;
         rest = after.get(letters..)?.trim_start();

@@ -21,9 +21,7 @@ const RESERVED: &str = "WAVEGATE_";
 pub(super) fn name_objection(name: &str) -> Option<String> {
     let shown = shorten(name);
     let mut characters = name.chars();
-    let valid = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    let valid = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !valid {
         return Some(format!(
@@ -31,9 +29,9 @@ pub(super) fn name_objection(name: &str) -> Option<String> {
              not beginning with a digit"
         ));
     }
-    name.to_ascii_uppercase().starts_with(RESERVED).then(|| {
-        format!("`{shown}` is reserved; expected a name that does not begin with `{RESERVED}`")
-    })
+    name.to_ascii_uppercase()
+        .starts_with(RESERVED)
+        .then(|| format!("`{shown}` is reserved; expected a name that does not begin with `{RESERVED}`"))
 }
 
 /// The values of all variables: what is set, else the default.
@@ -42,9 +40,7 @@ pub(super) fn resolve(
     sets: &BTreeMap<String, String>,
     report: &mut Report,
 ) -> BTreeMap<String, String> {
-    let declared = field
-        .map(|field| declared(field, report))
-        .unwrap_or_default();
+    let declared = field.map(|field| declared(field, report)).unwrap_or_default();
     let place = field.map_or(Place::START, |field| field.key);
     let mut values = BTreeMap::new();
     for (name, value) in sets {
@@ -74,18 +70,9 @@ pub(super) fn resolve(
     values
 }
 
-fn accept(
-    name: &str,
-    value: &str,
-    place: Place,
-    values: &mut BTreeMap<String, String>,
-    report: &mut Report,
-) {
+fn accept(name: &str, value: &str, place: Place, values: &mut BTreeMap<String, String>, report: &mut Report) {
     if value.contains('\0') {
-        report.error(
-            place,
-            format!("`--set {name}`: found a NUL character; expected printable text"),
-        );
+        report.error(place, format!("`--set {name}`: found a NUL character; expected printable text"));
     } else {
         values.insert(name.to_owned(), value.to_owned());
     }

@@ -6,9 +6,10 @@ use wavegate_engine::spec::MergeMode;
 use super::{
     fields::{Field, Fields},
     level::{INVARIANT, WAVE},
+    name,
     node::{Node, Place, Placed, shorten},
     report::Report,
-    task::{self, Surroundings, TaskDraft, read_id},
+    task::{self, Surroundings, TaskDraft},
 };
 
 /// A wave whose dependencies are still names.
@@ -32,18 +33,14 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Option<WaveDraft> {
     let mut fields = Fields::of(node, &format!("wave {number}"), report)?;
-    let key = read_id(&fields, &format!("W{number}"), report);
+    let key = name::read_id(&fields, &format!("W{number}"), report);
     if let Some(key) = &key {
         fields.what = format!("wave `{}`", shorten(&key.value));
     }
     fields.note_unknown(&WAVE, report);
     let name = fields.get("name").and_then(|f| f.text(report));
-    let depends_on = fields
-        .get("depends_on")
-        .map(|f| f.ids("the id of a wave, or a list of them", report));
-    let merge_mode = fields
-        .get("merge_mode")
-        .and_then(|f| f.choice(&MERGE_MODES, report));
+    let depends_on = fields.get("depends_on").map(|f| f.ids("the id of a wave, or a list of them", report));
+    let merge_mode = fields.get("merge_mode").and_then(|f| f.choice(&MERGE_MODES, report));
     Some(WaveDraft {
         place: fields.place,
         key,
@@ -65,9 +62,7 @@ const MERGE_MODES: [(&str, MergeMode); 4] = [
 /// The wave's own commands, then those of its acceptance invariants.
 fn verify(fields: &Fields<'_>, report: &mut Report) -> Vec<String> {
     let own = fields.get("verify");
-    let mut verify = own
-        .map(|field| field.plain_texts("a shell command", report))
-        .unwrap_or_default();
+    let mut verify = own.map(|field| field.plain_texts("a shell command", report)).unwrap_or_default();
     if let Some(field) = fields.get("acceptance_invariants") {
         for (node, number) in field.items("a list of invariants", report).iter().zip(1..) {
             verify.extend(invariant(&field, node, number, report));
@@ -85,10 +80,7 @@ fn invariant(field: &Field<'_>, node: &Node, number: usize, report: &mut Report)
     match fields.get("verify") {
         Some(verify) => verify.plain_texts("a shell command", report),
         None => {
-            report.warning(
-                fields.place,
-                format!("{what} has no `verify`, so that nothing checks it"),
-            );
+            report.warning(fields.place, format!("{what} has no `verify`, so that nothing checks it"));
             Vec::new()
         }
     }
@@ -97,10 +89,7 @@ fn invariant(field: &Field<'_>, node: &Node, number: usize, report: &mut Report)
 fn tasks(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -> Vec<TaskDraft> {
     let what = &fields.what;
     let Some(field) = fields.get("tasks") else {
-        report.error(
-            fields.place,
-            format!("{what} has no `tasks`; expected a list of at least one task"),
-        );
+        report.error(fields.place, format!("{what} has no `tasks`; expected a list of at least one task"));
         return Vec::new();
     };
     field

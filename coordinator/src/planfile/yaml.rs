@@ -28,14 +28,9 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
             return None;
         }
     }
-    let root = builder
-        .root
-        .filter(|node| !matches!(node.value, Value::Null));
+    let root = builder.root.filter(|node| !matches!(node.value, Value::Null));
     if root.is_none() {
-        report.error(
-            Place::START,
-            "the file is empty; expected a plan: `name` and `waves`",
-        );
+        report.error(Place::START, "the file is empty; expected a plan: `name` and `waves`");
     }
     root
 }
@@ -43,9 +38,7 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
 fn place(mark: Marker) -> Place {
     Place {
         line: u32::try_from(mark.line()).unwrap_or(u32::MAX).max(1),
-        column: u32::try_from(mark.col())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1),
+        column: u32::try_from(mark.col()).unwrap_or(u32::MAX).saturating_add(1),
     }
 }
 
@@ -56,28 +49,19 @@ struct Refusal {
 }
 
 fn refuse<T>(place: Place, message: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal {
-        place,
-        message: message.into(),
-    })
+    Err(Refusal { place, message: message.into() })
 }
 
 fn syntax_error(source: &str, error: &ScanError) -> Refusal {
     let place = place(*error.marker());
     let info = error.info();
     // The parser often stops at the end of the line before the tab.
-    let tab = source
-        .lines()
-        .zip(1..)
-        .skip(place.line as usize - 1)
-        .take(2);
+    let tab = source.lines().zip(1..).skip(place.line as usize - 1).take(2);
     let mut tab = tab.filter(|(line, _)| line.trim_start_matches(' ').starts_with('\t'));
     if let Some((_, line)) = tab.next() {
         return Refusal {
             place: Place { line, column: 1 },
-            message: format!(
-                "not valid YAML: this line is indented with a tab, expected spaces ({info})"
-            ),
+            message: format!("not valid YAML: this line is indented with a tab, expected spaces ({info})"),
         };
     }
     let hint = if info.contains("quoted scalar") && !info.contains("escape") {
@@ -91,10 +75,7 @@ fn syntax_error(source: &str, error: &ScanError) -> Refusal {
     } else {
         ""
     };
-    Refusal {
-        place,
-        message: format!("not valid YAML: {info}{hint}"),
-    }
+    Refusal { place, message: format!("not valid YAML: {info}{hint}") }
 }
 
 #[derive(Default)]
@@ -118,18 +99,12 @@ enum Content {
 }
 
 impl Builder {
-    fn on_event(
-        &mut self,
-        event: Event<'_>,
-        place: Place,
-        report: &mut Report,
-    ) -> Result<(), Refusal> {
+    fn on_event(&mut self, event: Event<'_>, place: Place, report: &mut Report) -> Result<(), Refusal> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart(_) if self.root.is_some() => refuse(
-                place,
-                "a second document begins; expected one plan in a file",
-            ),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                refuse(place, "a second document begins; expected one plan in a file")
+            }
             Event::DocumentStart(_) => Ok(()),
             Event::SequenceStart(anchor, tag) => {
                 note_tag(tag.as_deref(), place, report);
@@ -157,11 +132,7 @@ impl Builder {
         if self.expects_key() {
             return refuse(place, "found a list or mapping as a name; expected text");
         }
-        self.stack.push(Frame {
-            place,
-            anchor,
-            content,
-        });
+        self.stack.push(Frame { place, anchor, content });
         Ok(())
     }
 
@@ -184,10 +155,7 @@ impl Builder {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => merged(entries, report),
         };
-        let node = Node {
-            place: frame.place,
-            value,
-        };
+        let node = Node { place: frame.place, value };
         self.remember(frame.anchor, &node)?;
         self.put(node, report)
     }
@@ -204,24 +172,14 @@ impl Builder {
         let is_text = style != ScalarStyle::Plain
             || self.expects_key()
             || tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
-        let value = if is_text {
-            Value::Text(text.to_owned())
-        } else {
-            plain(text)
-        };
+        let value = if is_text { Value::Text(text.to_owned()) } else { plain(text) };
         let node = Node { place, value };
         self.remember(anchor, &node)?;
         self.put(node, report)
     }
 
     fn expects_key(&self) -> bool {
-        matches!(
-            self.stack.last(),
-            Some(Frame {
-                content: Content::Map { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.stack.last(), Some(Frame { content: Content::Map { key: None, .. }, .. }))
     }
 
     fn remember(&mut self, anchor: usize, node: &Node) -> Result<(), Refusal> {
@@ -301,10 +259,7 @@ fn merged(mut entries: Entries, report: &mut Report) -> Value {
 
 fn note_tag(tag: Option<&Tag>, place: Place, report: &mut Report) {
     if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-        report.repeated_warning(
-            place,
-            format!("the tag `{tag}` has no meaning in a plan file"),
-        );
+        report.repeated_warning(place, format!("the tag `{tag}` has no meaning in a plan file"));
     }
 }
 

@@ -157,6 +157,10 @@ fn hostile_files_are_refused_in_bounded_time() {
         format!("name: x\nvars: {{{}}}", "a: b, ".repeat(many)),
         format!("{{\"name\": {}", "[".repeat(many)),
         "x".repeat(super::super::MAX_BYTES + 1),
+        format!(
+            "name: x\nwaves: [{{id: W, tasks: [{}]}}]",
+            (0..20_000).map(wrong_dependency).collect::<String>()
+        ),
     ];
     for source in sources {
         let reading = read(&source, "plan.yaml", &BTreeMap::new());
@@ -164,4 +168,8 @@ fn hostile_files_are_refused_in_bounded_time() {
         assert!(!errors(&reading).is_empty());
         assert!(reading.diagnostics.len() < 600);
     }
+}
+
+fn wrong_dependency(number: u32) -> String {
+    format!("{{id: T{number}, run: x, depends_on: [X{number}, T{}]}}, ", (number + 1) % 20_000)
 }

@@ -30,11 +30,7 @@ fn durations_are_read_in_every_form() {
     for (form, ms) in forms {
         let reading = read_plain(&one_task(&format!("run: echo, timeout: {form}")));
         assert_eq!(errors(&reading), Vec::<&str>::new(), "{form}");
-        assert_eq!(
-            reading.spec.unwrap().waves[0].tasks[0].timeout_ms,
-            ms,
-            "{form}"
-        );
+        assert_eq!(reading.spec.unwrap().waves[0].tasks[0].timeout_ms, ms, "{form}");
     }
 }
 
@@ -82,11 +78,7 @@ waves:
     let reading = read_plain(source);
     assert_eq!(reading.diagnostics.len(), 1);
     assert_eq!(reading.diagnostics[0].severity, Severity::Warning);
-    assert!(
-        reading.spec.unwrap().waves[1].tasks[0]
-            .depends_on
-            .is_empty()
-    );
+    assert!(reading.spec.unwrap().waves[1].tasks[0].depends_on.is_empty());
 }
 
 #[test]
@@ -94,15 +86,9 @@ fn set_values_replace_defaults_and_text_is_never_substituted() {
     let source = "vars: {repo: null, depth: 3}\n".to_owned() + &one_task("run: 'ls ${repo}'");
     let sets = sets(&[("repo", "/a b"), (PLAN_DIR, "/plans")]);
     let spec = read(&source, "plan.yaml", &sets).spec.unwrap();
-    let vars: Vec<(&str, &str)> = spec
-        .vars
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    assert_eq!(
-        vars,
-        [(PLAN_DIR, "/plans"), ("depth", "3"), ("repo", "/a b")]
-    );
+    let vars: Vec<(&str, &str)> =
+        spec.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(vars, [(PLAN_DIR, "/plans"), ("depth", "3"), ("repo", "/a b")]);
     assert_eq!(spec.waves[0].tasks[0].title, "ls ${repo}");
 }
 
@@ -112,29 +98,18 @@ fn json_and_yaml_of_the_same_plan_are_the_same_plan() {
         {"id": "W1", "tasks": [{"id": "T1", "run": "a\tb"}]}]}"#;
     let yaml = "name: grü😀/\nwaves: [{id: W1, tasks: [{id: T1, run: \"a\\tb\"}]}]";
     let expected = read_plain(yaml).spec.unwrap();
-    assert_eq!(
-        read(json, "plan.json", &sets(&[])).spec.as_ref(),
-        Some(&expected)
-    );
+    assert_eq!(read(json, "plan.json", &sets(&[])).spec.as_ref(), Some(&expected));
     assert_eq!(read(json, "-", &sets(&[])).spec, Some(expected));
 }
 
 #[test]
 fn many_mistakes_of_one_kind_are_counted_not_repeated() {
-    let tasks: String = (0..2000)
-        .map(|n| format!("{{id: T{n}, run: echo, ref: x, timeout: never}}, "))
-        .collect();
+    let tasks: String =
+        (0..2000).map(|n| format!("{{id: T{n}, run: echo, ref: x, timeout: never}}, ")).collect();
     let reading = read_plain(&format!("name: x\nwaves: [{{id: W1, tasks: [{tasks}]}}]"));
-    let messages: Vec<&str> = reading
-        .diagnostics
-        .iter()
-        .map(|diagnostic| diagnostic.message.as_str())
-        .collect();
-    assert!(
-        messages
-            .iter()
-            .any(|m| m.ends_with("(2000 times, here first)"))
-    );
+    let messages: Vec<&str> =
+        reading.diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+    assert!(messages.iter().any(|m| m.ends_with("(2000 times, here first)")));
     assert_eq!(messages.last(), Some(&"1500 more like these are not shown"));
     assert_eq!(messages.len(), 502);
 }
