@@ -4,4 +4,5 @@
 
 pub mod cli;
 pub mod driver;
+pub mod planfile;
 pub mod store;
