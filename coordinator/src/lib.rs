@@ -5,4 +5,5 @@
 pub mod cli;
 pub mod driver;
 pub mod planfile;
+pub mod rpc;
 pub mod store;
