@@ -74,6 +74,16 @@ impl BlobCache {
         self.folder.join(digest.to_string())
     }
 
+    /// Moves a file in, verified.
+    pub fn adopt(&self, digest: &Digest, path: &Path) -> Result<(), BlobError> {
+        let failed = |source| BlobError::Io { path: path.to_owned(), source };
+        let found = Digest::of_bytes(&fs::read(path).map_err(failed)?);
+        if found != *digest {
+            return Err(BlobError::Refused(format!("expected the bytes of {digest}, found those of {found}")));
+        }
+        fs::rename(path, self.path(digest)).map_err(failed)
+    }
+
     /// Whether it is there.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.path(digest).exists()

@@ -1,6 +1,7 @@
 //! The worker.
 mod backoff;
 mod blobs;
+mod bulk;
 mod config;
 mod coordinator;
 mod digest;
