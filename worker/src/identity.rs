@@ -47,7 +47,7 @@ pub enum IdentityError {
 
 /// A worker's identity, held as long as this value lives.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     worker_id: String,
     instance: String,
     // Closing it frees the directory; the kernel does so for a killed worker.
@@ -56,7 +56,7 @@ pub struct Identity {
 
 impl Identity {
     /// Locks `state_dir`, making it where there is none, and reads or makes the id.
-    pub fn take(state_dir: &Path) -> Result<Self, IdentityError> {
+    pub(crate) fn take(state_dir: &Path) -> Result<Self, IdentityError> {
         fs::create_dir_all(state_dir).map_err(|source| io_at(state_dir, source))?;
         let lock = lock(state_dir)?;
         let worker_id = read_or_make_id(&state_dir.join("id"))?;
@@ -64,12 +64,12 @@ impl Identity {
     }
 
     /// The UUID that stays the same over restarts.
-    pub fn worker_id(&self) -> &str {
+    pub(crate) fn worker_id(&self) -> &str {
         &self.worker_id
     }
 
     /// The UUID of this start.
-    pub fn instance(&self) -> &str {
+    pub(crate) fn instance(&self) -> &str {
         &self.instance
     }
 }

@@ -1,16 +1,31 @@
-//! The worker.
+//! The worker: it holds leases, does their work in supervised processes, and tells the coordinator.
+//!
+//! `session` speaks with the coordinator and decides nothing about plans; `work` performs a lease;
+//! `supervisor` owns the processes, `workspace` and `tree` the directories, `spool` the results that
+//! are not answered yet, `bulk` artifacts and logs.
+
 mod backoff;
-mod blobs;
+pub mod blobs;
 mod bulk;
-mod config;
+pub mod config;
 mod coordinator;
-mod digest;
+pub mod digest;
 mod identity;
 mod lease;
+mod program;
+pub mod runner;
 mod session;
+mod shutdown;
 mod spool;
-mod work;
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+mod start;
+pub mod supervisor;
+pub mod tree;
+pub mod work;
+pub mod workspace;
+
+pub use config::WorkerConfig;
+pub use identity::IdentityError;
+pub use program::main;
+pub use shutdown::Shutdown;
+pub use spool::SpoolError;
+pub use start::{WorkerError, run};

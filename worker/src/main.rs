@@ -1,7 +1,5 @@
-//! The `wavegate-worker` binary.
+//! The `wavegate-worker` program.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     wavegate_worker::main()
 }

@@ -1,19 +1,18 @@
 //! The coordinator's artifacts: what is missing here is fetched, what is missing there is published.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use wavegate_proto::{BULK_CHUNK_BYTES, v1};
 
 use super::{Bulk, Client};
-use crate::blobs::{Blob, BlobCache, BlobError, BlobStore};
+use crate::blobs::{Blob, BlobCache, BlobError, BlobStore, Incoming};
 use crate::digest::Digest;
 
 /// What one question about missing artifacts may name.
@@ -26,42 +25,20 @@ const MOST_BLOBS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct RemoteBlobs {
     bulk: Arc<Bulk>,
-    cache: Arc<BlobCache>,
-    /// Where a download lies until it is whole.
-    incoming: PathBuf,
-    downloads: AtomicU64,
+    cache: BlobCache,
 }
 
 impl RemoteBlobs {
-    /// `incoming` is a folder of the same file system as the cache, cleared here.
-    pub(crate) fn open(bulk: Arc<Bulk>, cache: Arc<BlobCache>, incoming: PathBuf) -> Result<Self, BlobError> {
-        let clear = || {
-            if incoming.exists() {
-                std::fs::remove_dir_all(&incoming)?;
-            }
-            std::fs::create_dir_all(&incoming)
-        };
-        clear().map_err(|source| io_at(&incoming, source))?;
-        Ok(Self { bulk, cache, incoming, downloads: AtomicU64::new(0) })
+    pub(crate) fn new(bulk: Arc<Bulk>, cache: BlobCache) -> Self {
+        Self { bulk, cache }
     }
 
     async fn download(&self, digest: Digest) -> Result<(), BlobError> {
-        let number = self.downloads.fetch_add(1, Ordering::Relaxed);
-        let path = self.incoming.join(format!("{number}"));
-        let kept = self.download_to(digest, &path).await;
-        if kept.is_err() {
-            // Nobody needs a part of it, and the folder is cleared at the next start anyway.
-            let _ = tokio::fs::remove_file(&path).await;
-        }
-        kept
-    }
-
-    async fn download_to(&self, digest: Digest, path: &Path) -> Result<(), BlobError> {
-        let fetched = self.bulk.retrying(|client| receive(client, digest, path)).await;
-        fetched.map_err(|status| refusal(digest, &status))??;
-        let (cache, path) = (Arc::clone(&self.cache), path.to_owned());
-        let keep = tokio::task::spawn_blocking(move || cache.adopt(&digest, &path)).await;
-        keep.map_err(|error| BlobError::Refused(error.to_string()))?
+        let received = self.bulk.retrying(|client| receive(client, digest, &self.cache)).await;
+        let incoming = received.map_err(|status| refusal(digest, &status))??;
+        let cache = self.cache.clone();
+        let finish = tokio::task::spawn_blocking(move || cache.finish(incoming, digest)).await;
+        finish.map_err(|error| BlobError::Refused(error.to_string()))?
     }
 
     async fn missing(&self, digests: Vec<String>) -> Result<Vec<String>, BlobError> {
@@ -84,7 +61,7 @@ impl RemoteBlobs {
 impl BlobStore for RemoteBlobs {
     async fn fetch(&self, digests: &[Digest]) -> Result<(), BlobError> {
         for digest in digests {
-            if !self.cache.contains(digest) {
+            if !self.cache.has(*digest) {
                 self.download(*digest).await?;
             }
         }
@@ -93,7 +70,7 @@ impl BlobStore for RemoteBlobs {
 
     async fn publish(&self, blobs: Vec<Blob>) -> Result<(), BlobError> {
         let mut by_name: BTreeMap<String, Blob> =
-            blobs.into_iter().map(|blob| (blob_digest(&blob).to_string(), blob)).collect();
+            blobs.into_iter().map(|blob| (blob.digest().to_string(), blob)).collect();
         let names: Vec<String> = by_name.keys().cloned().collect();
         for names in names.chunks(MOST_DIGESTS) {
             let missing = self.missing(names.to_vec()).await?;
@@ -110,20 +87,26 @@ impl BlobStore for RemoteBlobs {
     }
 }
 
-/// Writes the artifact's bytes to a file. The outer error is the call's, the inner one the disk's.
-async fn receive(mut client: Client, digest: Digest, path: &Path) -> Result<Result<(), BlobError>, Status> {
+/// Writes the artifact's bytes to the cache, unverified. The outer error is the call's, the inner one
+/// the disk's.
+async fn receive(
+    mut client: Client,
+    digest: Digest,
+    cache: &BlobCache,
+) -> Result<Result<Incoming, BlobError>, Status> {
     let request = v1::DownloadRequest { digest: digest.to_string() };
     let mut chunks = client.download(request).await?.into_inner();
-    let mut file = match File::create(path).await {
-        Ok(file) => file,
-        Err(source) => return Ok(Err(io_at(path, source))),
+    let at = |source| BlobError::File { path: cache.path(digest), source };
+    let mut incoming = match cache.begin() {
+        Ok(incoming) => incoming,
+        Err(source) => return Ok(Err(at(source))),
     };
     while let Some(chunk) = chunks.message().await? {
-        if let Err(source) = file.write_all(&chunk.data).await {
-            return Ok(Err(io_at(path, source)));
+        if let Err(source) = incoming.write(&chunk.data) {
+            return Ok(Err(at(source)));
         }
     }
-    Ok(file.flush().await.map_err(|source| io_at(path, source)))
+    Ok(Ok(incoming))
 }
 
 /// Uploads in one call. The outer error is the call's, the inner one that of a local file.
@@ -187,19 +170,13 @@ async fn send_empty(sender: &mpsc::Sender<v1::UploadRequest>, mut first: Option<
     }
 }
 
-fn blob_digest(blob: &Blob) -> &Digest {
-    match blob {
-        Blob::Bytes { digest, .. } | Blob::File { digest, .. } => digest,
-    }
-}
-
 fn refusal(digest: Digest, status: &Status) -> BlobError {
-    match status.code() {
-        Code::NotFound => BlobError::Missing(digest),
-        _ => BlobError::Refused(status.to_string()),
+    if status.code() == Code::NotFound {
+        return BlobError::Missing(digest);
     }
+    BlobError::Refused(status.to_string())
 }
 
 fn io_at(path: &Path, source: std::io::Error) -> BlobError {
-    BlobError::Io { path: path.to_owned(), source }
+    BlobError::File { path: path.to_owned(), source }
 }

@@ -94,6 +94,15 @@ impl Logs {
         self.open.get(lease_id).cloned()
     }
 
+    /// Ships what is left of the settled logs, at most for `most`.
+    pub(crate) async fn finish(&mut self, most: Duration) {
+        let open = self.open.len();
+        let finished =
+            async { while self.shippers.len() > open && self.shippers.join_next().await.is_some() {} };
+        // Too late is no failure: the files stay.
+        let _ = tokio::time::timeout(most, finished).await;
+    }
+
     /// The coordinator has answered for the lease: its log goes when all of it is shipped.
     pub(crate) fn settle(&mut self, lease_id: &LeaseId) {
         if let Some(log) = self.open.remove(lease_id) {

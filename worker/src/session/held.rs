@@ -47,7 +47,7 @@ impl Held {
         let (reason, note) = match (ending, why) {
             // A result is worth money, even when nobody waits for it any more.
             (Ending::Report(report), _) => {
-                return Some(Answer::Finished { lease_id: lease_id.clone(), report: Box::new(report) });
+                return Some(Answer::Finished { lease_id: lease_id.clone(), report });
             }
             (_, Some(why)) => (why.reason(), String::new()),
             (Ending::Cancelled, None) => (v1::ReleaseReason::Cancelled, String::new()),

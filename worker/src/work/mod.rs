@@ -1,64 +1,114 @@
-//! The work of a lease.
+//! Performing one lease, from the work as it was granted to the report or the reason that there is
+//! none. Owns what a task, an integration and a validation are; how a process is run is the
+//! supervisor's, how a directory is made the workspace's, and who is told is the session's.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod command;
+mod integrate;
+mod task;
+mod validate;
 
-use tokio::sync::{oneshot, watch};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
 use wavegate_proto::v1;
 
-use crate::blobs::BlobStore;
+use crate::{blobs::BlobStore, supervisor::Right};
 
-/// Takes the output of a lease.
+pub use crate::supervisor::boottime_ms;
+
+/// Everything that the work of a lease needs besides the work itself.
+pub struct WorkContext {
+    pub lease_id: String,
+    pub worker_id: String,
+    pub state_dir: PathBuf,
+    /// The program that is started as supervisor.
+    pub supervisor: PathBuf,
+    pub kill_grace: Duration,
+    pub blobs: Arc<dyn BlobStore>,
+    pub log: Arc<dyn LogSink>,
+    /// The end of the right to work, in ms of [`boottime_ms`]; moves on while the coordinator answers.
+    pub deadline: watch::Receiver<u64>,
+    /// True when the work is to be ended.
+    pub cancel: watch::Receiver<bool>,
+    /// Called once, when the work begins.
+    pub started: Box<dyn FnOnce() + Send + Sync>,
+}
+
+/// Where the output of commands goes.
 pub trait LogSink: Send + Sync + 'static {
-    /// Appends.
+    /// Appends; never blocks for long.
     fn append(&self, bytes: &[u8]);
 }
 
-/// What a lease's work needs.
-pub struct WorkContext {
-    /// The lease.
-    pub lease_id: String,
-    /// The worker.
-    pub worker_id: String,
-    /// The worker's directory.
-    pub state_dir: PathBuf,
-    /// The program to start as supervisor.
-    pub supervisor: PathBuf,
-    /// Between TERM and KILL.
-    pub kill_grace: Duration,
-    /// Artifacts.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Output.
-    pub log: Arc<dyn LogSink>,
-    /// Milliseconds of the boot clock.
-    pub deadline: watch::Receiver<u64>,
-    /// True: end it.
-    pub cancel: watch::Receiver<bool>,
-    /// Told once when the work begins.
-    pub started: oneshot::Sender<()>,
-}
-
-/// How work ended.
-#[derive(Debug)]
+/// How the work ended. No process and no directory of it is left.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    /// With a result.
-    Report(v1::Report),
-    /// By request.
+    Report(Box<v1::Report>),
+    /// As it was asked to.
     Cancelled,
-    /// By its deadline.
+    /// The right to work ended.
     Fenced,
-    /// It could not be done here.
+    /// This worker cannot do such work.
     Unable(String),
 }
 
-/// Does it.
-pub async fn perform(_work: v1::Work, _context: WorkContext) -> Ending {
-    Ending::Unable("not built in".to_owned())
+/// Performs the work.
+pub async fn perform(work: v1::Work, mut context: WorkContext) -> Ending {
+    let Some(body) = work.body.clone() else {
+        return Ending::Unable("the grant holds no work that this version knows".to_owned());
+    };
+    std::mem::replace(&mut context.started, Box::new(|| ()))();
+    match body {
+        v1::work::Body::Task(task) => task::perform(&work, task, &context).await,
+        v1::work::Body::Integrate(integrate) => integrate::perform(integrate, &context).await,
+        v1::work::Body::Validate(validate) => validate::perform(&work, validate, &context).await,
+    }
 }
 
-/// Milliseconds of the clock that runs during suspend.
-pub fn boottime_ms() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+impl WorkContext {
+    fn right(&self) -> Right {
+        Right {
+            supervisor: self.supervisor.clone(),
+            lease_id: self.lease_id.clone(),
+            worker_id: self.worker_id.clone(),
+            kill_grace: self.kill_grace,
+            deadline: self.deadline.clone(),
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Runs work that starts no process to its end, or to the end of the right to do it.
+    async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending> {
+        let (mut cancel, deadline) = (self.cancel.clone(), self.deadline.clone());
+        let cancelled = async {
+            if cancel.wait_for(|cancel| *cancel).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            () = cancelled => Err(Ending::Cancelled),
+            () = right_ended(deadline) => Err(Ending::Fenced),
+        }
+    }
+}
+
+async fn right_ended(deadline: watch::Receiver<u64>) {
+    loop {
+        let left = deadline.borrow().saturating_sub(boottime_ms());
+        if left == 0 {
+            return;
+        }
+        // Looked at again at least every second: the timer stands still in suspend, the clock does not.
+        tokio::time::sleep(Duration::from_millis(left.min(1000))).await;
+    }
+}
+
+/// A failed report with one line that says why.
+fn failed(summary: impl ToString) -> Ending {
+    Ending::Report(Box::new(v1::Report {
+        outcome: v1::Outcome::Failed.into(),
+        summary: summary.to_string(),
+        ..v1::Report::default()
+    }))
 }

@@ -116,19 +116,22 @@ impl Env {
     }
 
     fn heartbeats(&self) -> Vec<v1::Heartbeat> {
-        let beat = |effect: &Effect| match effect {
-            Effect::Send(worker_message::Message::Heartbeat(beat)) => Some(beat.clone()),
-            _ => None,
-        };
-        self.effects.iter().filter_map(beat).collect()
+        let mut beats = Vec::new();
+        for effect in &self.effects {
+            if let Effect::Send(worker_message::Message::Heartbeat(beat)) = effect {
+                beats.push(beat.clone());
+            }
+        }
+        beats
     }
 
     fn hello(&self) -> v1::Hello {
-        let hello = |effect: &Effect| match effect {
-            Effect::Connect(hello) => Some(hello.clone()),
-            _ => None,
-        };
-        self.effects.iter().rev().find_map(hello).expect("a hello was to be sent")
+        for effect in self.effects.iter().rev() {
+            if let Effect::Connect(hello) = effect {
+                return hello.clone();
+            }
+        }
+        panic!("no hello was to be sent: {:?}", self.effects)
     }
 }
 
@@ -192,7 +195,7 @@ fn started(name: &str) -> Effect {
 }
 
 fn report() -> Ending {
-    Ending::Report(v1::Report::default())
+    Ending::Report(Box::default())
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! The small process that owns one command's whole process tree, and the worker's side of it.
+//!
+//! The worker starts its own program again as a supervisor (`process`), tells it over the control
+//! pipe what to run and until when, and hears over the status pipe what became of it (`handle`).
+//! When the control pipe ends (the worker was killed) or the deadline passes (the worker hangs, the
+//! host slept), the supervisor ends the tree: a command never outlives its right to run.
+//! `tree` finds and signals processes. Knows nothing of leases but the marks in the environment.
+
+mod handle;
+mod process;
+mod protocol;
+mod tree;
+
+pub use handle::{Ended, Order, Right, SpawnError, own_program, run};
+pub use process::main;
+pub use tree::{LeftoverError, become_subreaper, clear_leftovers};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The hidden first argument that makes the program a supervisor.
+pub const SUBCOMMAND: &str = "__supervise";
+
+/// The environment variable that marks every process of a lease.
+pub const LEASE_MARK: &str = "WAVEGATE_LEASE_ID";
+/// The environment variable that marks every process of a worker's leases.
+pub const WORKER_MARK: &str = "WAVEGATE_WORKER_ID";
+
+/// Milliseconds on CLOCK_BOOTTIME, which runs during suspend.
+#[must_use]
+pub fn boottime_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+}

@@ -1,0 +1,113 @@
+//! Thor: runs every `verify` command itself, in a fresh workspace at the candidate, and judges by
+//! nothing else. A command that could not be run is never an approval.
+//!
+//! Each task, and the wave itself, has one fresh workspace for its commands: they see the candidate
+//! and what the earlier commands of the same task left, never another task's leftovers.
+
+use std::time::{Duration, Instant};
+
+use wavegate_proto::v1;
+
+use super::{
+    Ending, WorkContext, command, failed,
+    task::{sorted, told},
+};
+use crate::{runner::environment, workspace::Workspace};
+
+pub(super) async fn perform(work: &v1::Work, validate: v1::ValidateWork, context: &WorkContext) -> Ending {
+    match judge(work, &validate, context).await {
+        Ok(report) => Ending::Report(Box::new(report)),
+        Err(ending) => ending,
+    }
+}
+
+async fn judge(
+    work: &v1::Work,
+    validate: &v1::ValidateWork,
+    context: &WorkContext,
+) -> Result<v1::Report, Ending> {
+    let begun = Instant::now();
+    let mut verdict = v1::Verdict::default();
+    for (at, task) in validate.tasks.iter().enumerate() {
+        if !task.verify.is_empty() {
+            let check = Check {
+                key: &task.key,
+                setup: &task.setup,
+                verify: &task.verify,
+                timeout_ms: task.timeout_ms,
+            };
+            check.run(work, validate, context, &format!("check-{at}"), &mut verdict).await?;
+        }
+    }
+    if !validate.verify.is_empty() {
+        let check = Check { key: "", setup: &[], verify: &validate.verify, timeout_ms: validate.timeout_ms };
+        check.run(work, validate, context, "check-wave", &mut verdict).await?;
+    }
+    let decision = if verdict.findings.is_empty() { v1::Decision::Approved } else { v1::Decision::Rejected };
+    verdict.decision = decision.into();
+    let failed = verdict.findings.len();
+    Ok(v1::Report {
+        outcome: v1::Outcome::Succeeded.into(),
+        summary: format!("{} commands run, {failed} failed", verdict.evidence.len()),
+        run_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        verdict: Some(verdict),
+        ..v1::Report::default()
+    })
+}
+
+/// The commands of one task, or of the wave (an empty key).
+struct Check<'a> {
+    key: &'a str,
+    setup: &'a [String],
+    verify: &'a [String],
+    timeout_ms: u64,
+}
+
+impl Check<'_> {
+    async fn run(
+        &self,
+        work: &v1::Work,
+        validate: &v1::ValidateWork,
+        context: &WorkContext,
+        name: &str,
+        verdict: &mut v1::Verdict,
+    ) -> Result<(), Ending> {
+        let start = validate.workspace.clone().unwrap_or_default();
+        let make =
+            Workspace::make(&context.state_dir, &context.lease_id, name, &start, context.blobs.as_ref());
+        let workspace = context
+            .guard(make)
+            .await?
+            .map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
+        let env = environment::of_command(sorted(&work.vars), &validate.env, told(work, context, self.key))
+            .map_err(failed)?;
+        let limit = (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms));
+        for command in self.setup.iter().chain(self.verify) {
+            context.log.append(format!("$ {command}\n").as_bytes());
+            let ran = command::run(context, command, &workspace.files(), &env, limit).await?;
+            if !ran.succeeded() {
+                let text = format!("`{command}`: {}{}", ran.words(), said(&ran.tail));
+                verdict.findings.push(v1::Finding { task: self.key.to_owned(), text });
+            }
+            verdict.evidence.push(v1::Evidence {
+                task: self.key.to_owned(),
+                command: command.clone(),
+                exit_code: ran.code,
+                timed_out: ran.timed_out,
+                run_ms: ran.ms(),
+                output_tail: ran.tail,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The last lines of a failed command, for whoever must mend it.
+fn said(tail: &str) -> String {
+    let lines: Vec<_> = tail.lines().rev().filter(|line| !line.trim().is_empty()).take(5).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = lines.into_iter().rev().collect();
+    format!("; its output ends: {}", lines.join(" | "))
+}

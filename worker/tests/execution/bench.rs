@@ -1,0 +1,187 @@
+//! What a lease needs around it, in memory.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+use wavegate_proto::v1;
+use wavegate_worker::{
+    blobs::{Blob, BlobCache, BlobError, BlobStore},
+    digest::Digest,
+    tree::{self, Tree},
+    work::{Ending, LogSink, WorkContext, boottime_ms, perform},
+};
+
+/// A coordinator's artifacts, kept in the cache alone.
+pub(crate) struct LocalBlobs(BlobCache);
+
+#[tonic::async_trait]
+impl BlobStore for LocalBlobs {
+    async fn fetch(&self, digests: &[Digest]) -> Result<(), BlobError> {
+        match digests.iter().find(|digest| !self.0.has(**digest)) {
+            Some(digest) => Err(BlobError::Missing(*digest)),
+            None => Ok(()),
+        }
+    }
+
+    async fn publish(&self, blobs: Vec<Blob>) -> Result<(), BlobError> {
+        for blob in blobs {
+            let bytes = match &blob {
+                Blob::Bytes { bytes, .. } => bytes.clone(),
+                Blob::File { path, .. } => std::fs::read(path).unwrap(),
+            };
+            let mut incoming = self.0.begin().unwrap();
+            incoming.write(&bytes).unwrap();
+            self.0.finish(incoming, blob.digest())?;
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> &BlobCache {
+        &self.0
+    }
+}
+
+/// Counts and keeps the output.
+#[derive(Default)]
+pub(crate) struct MemoryLog {
+    pub(crate) text: Mutex<Vec<u8>>,
+    pub(crate) bytes: Mutex<u64>,
+}
+
+impl LogSink for MemoryLog {
+    fn append(&self, bytes: &[u8]) {
+        *self.bytes.lock().unwrap() += bytes.len() as u64;
+        let mut text = self.text.lock().unwrap();
+        if text.len() < 1024 * 1024 {
+            text.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// One worker's surroundings.
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) blobs: Arc<LocalBlobs>,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) deadline: watch::Sender<u64>,
+    pub(crate) cancel: watch::Sender<bool>,
+    pub(crate) lease_id: String,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = BlobCache::open(&dir.path().join("cache"), u64::MAX).unwrap();
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).unwrap();
+        Self {
+            dir,
+            blobs: Arc::new(LocalBlobs(cache)),
+            log: Arc::default(),
+            deadline: watch::Sender::new(boottime_ms() + 3_600_000),
+            cancel: watch::Sender::new(false),
+            lease_id: format!("lease-{:016x}", u64::from_ne_bytes(random)),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn context(&self) -> WorkContext {
+        WorkContext {
+            lease_id: self.lease_id.clone(),
+            worker_id: "worker-of-the-test".to_owned(),
+            state_dir: self.path("state"),
+            supervisor: env!("CARGO_BIN_EXE_wavegate-worker").into(),
+            kill_grace: Duration::from_millis(300),
+            blobs: self.blobs.clone(),
+            log: self.log.clone(),
+            deadline: self.deadline.subscribe(),
+            cancel: self.cancel.subscribe(),
+            started: Box::new(|| ()),
+        }
+    }
+
+    /// Performs a shell task in an empty scratch directory.
+    pub(crate) async fn run(&self, command: &str) -> Ending {
+        self.perform(task(command, v1::WorkspaceKind::None)).await
+    }
+
+    pub(crate) async fn perform(&self, task: v1::TaskWork) -> Ending {
+        let body = Some(v1::work::Body::Task(task));
+        let work =
+            v1::Work { wave: "W1".to_owned(), plan_name: "plan".to_owned(), body, ..v1::Work::default() };
+        perform(work, self.context()).await
+    }
+
+    pub(crate) async fn report(&self, task: v1::TaskWork) -> v1::Report {
+        match self.perform(task).await {
+            Ending::Report(report) => *report,
+            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => {
+                panic!("{other:?}\n{}", self.output())
+            }
+        }
+    }
+
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&self.log.text.lock().unwrap()).into_owned()
+    }
+
+    /// Puts a directory's files into the store; gives the tree's digest.
+    pub(crate) async fn tree_of(&self, files: &[(&str, &str)]) -> String {
+        let dir = self.path("tree-source");
+        let _ = std::fs::remove_dir_all(&dir);
+        for (path, text) in files {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let (tree, mut blobs) = tree::snapshot(&dir).unwrap();
+        let encoded = Blob::of_bytes(tree.encode());
+        let digest = encoded.digest().to_string();
+        blobs.push(encoded);
+        self.blobs.publish(blobs).await.unwrap();
+        digest
+    }
+
+    /// The text of a file of a stored tree.
+    pub(crate) fn text_in(&self, tree: &str, path: &str) -> Option<String> {
+        let tree = Tree::decode(&self.blobs.0.read(tree.parse().unwrap()).unwrap()).unwrap();
+        let digest = tree.entries.get(path)?.digest()?;
+        Some(String::from_utf8(self.blobs.0.read(digest).unwrap()).unwrap())
+    }
+}
+
+/// A shell task without a time limit.
+pub(crate) fn task(command: &str, kind: v1::WorkspaceKind) -> v1::TaskWork {
+    v1::TaskWork {
+        key: "T1-01".to_owned(),
+        attempt: 1,
+        runner: "shell".to_owned(),
+        run: command.to_owned(),
+        workspace: Some(v1::Workspace { kind: kind.into(), ..v1::Workspace::default() }),
+        ..v1::TaskWork::default()
+    }
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether the process whose id is in the file is alive.
+pub(crate) fn is_alive(pid_file: &Path) -> bool {
+    let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}

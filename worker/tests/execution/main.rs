@@ -1,0 +1,7 @@
+//! Leases performed for real: processes, their trees, workspaces and results.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bench;
+mod processes;
+mod work;
