@@ -4,19 +4,28 @@
 //! `supervisor` owns the processes, `workspace` and `tree` the directories, `spool` the results that
 //! are not answered yet, `bulk` artifacts and logs.
 
+mod backoff;
 pub mod blobs;
+mod bulk;
+pub mod config;
+mod coordinator;
 pub mod digest;
+mod identity;
+mod lease;
+mod program;
 pub mod runner;
+mod session;
+mod shutdown;
+mod spool;
+mod start;
 pub mod supervisor;
 pub mod tree;
 pub mod work;
 pub mod workspace;
 
-/// The program: a supervisor when it was started as one, else a worker.
-#[must_use]
-pub fn main() -> std::process::ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == supervisor::SUBCOMMAND) {
-        return supervisor::main();
-    }
-    std::process::ExitCode::FAILURE
-}
+pub use config::WorkerConfig;
+pub use identity::IdentityError;
+pub use program::main;
+pub use shutdown::Shutdown;
+pub use spool::SpoolError;
+pub use start::{WorkerError, run};

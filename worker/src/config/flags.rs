@@ -1,0 +1,137 @@
+//! The worker's command line. Every flag has an environment variable `WAVEGATE_...`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::file::{ConfigError, Settings};
+use super::{Address, Bytes, DEFAULT_COORDINATOR, Role, Slots, TokenSource, WorkerConfig};
+
+/// Runs leases of a Wavegate coordinator: tasks, integration and validation.
+#[derive(Debug, Default, Parser)]
+#[command(name = "wavegate-worker", version)]
+pub struct Flags {
+    /// The coordinator's address [default: the local coordinator's, else http://127.0.0.1:7433]
+    #[arg(long, value_name = "URL", env = "WAVEGATE_COORDINATOR", value_parser = NonEmptyStringValueParser::new())]
+    coordinator: Option<String>,
+    /// The database of a local coordinator, which leaves its address and its token beside it
+    /// [default: ~/.local/share/wavegate/wavegate.db]
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_DB")]
+    db: Option<PathBuf>,
+    /// The file that holds the coordinator's token [default: FILE.d/token beside the database]
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// A label for people [default: the host's name]
+    #[arg(long, env = "WAVEGATE_NAME", value_parser = NonEmptyStringValueParser::new())]
+    name: Option<String>,
+    /// The worker's own directory [default: ~/.local/share/wavegate/worker]
+    #[arg(long, value_name = "DIR", env = "WAVEGATE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// How many leases it takes at once, or "unlimited" [default: the number of cores]
+    #[arg(long, value_name = "N", env = "WAVEGATE_SLOTS")]
+    slots: Option<Slots>,
+    /// What it may be leased [default: executor and thor]
+    #[arg(long, env = "WAVEGATE_ROLE", value_delimiter = ',')]
+    role: Vec<Role>,
+    /// What tasks may require of it, for example gpu
+    #[arg(long, env = "WAVEGATE_LABEL", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    label: Vec<String>,
+    /// A runner that this worker may use [default: shell]
+    #[arg(long, value_name = "RUNNER", env = "WAVEGATE_ALLOW_RUNNER", value_delimiter = ',',
+          value_parser = NonEmptyStringValueParser::new())]
+    allow_runner: Vec<String>,
+    /// The most that is kept of one lease's output, for example 64MiB [default: 64MiB]
+    #[arg(long, value_name = "BYTES", env = "WAVEGATE_LOG_LIMIT")]
+    log_limit: Option<Bytes>,
+    /// A TOML file with the same names: coordinator, state-dir, slots ...
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Flags {
+    /// What the flags, the environment, the config file and the defaults make together.
+    pub fn resolve(self) -> Result<WorkerConfig, ConfigError> {
+        let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        self.over(file).complete(home.as_deref())
+    }
+
+    /// What was said here, else what the file says.
+    pub(super) fn over(self, file: Settings) -> Settings {
+        let list = |ours: Vec<String>, theirs| if ours.is_empty() { theirs } else { Some(ours) };
+        Settings {
+            coordinator: self.coordinator.or(file.coordinator),
+            db: self.db.or(file.db),
+            token_file: self.token_file.or(file.token_file),
+            name: self.name.or(file.name),
+            state_dir: self.state_dir.or(file.state_dir),
+            slots: self.slots.or(file.slots),
+            role: if self.role.is_empty() { file.role } else { Some(self.role) },
+            label: list(self.label, file.label),
+            allow_runner: list(self.allow_runner, file.allow_runner),
+            log_limit: self.log_limit.or(file.log_limit),
+        }
+    }
+}
+
+impl Settings {
+    /// Fills in the defaults.
+    pub(super) fn complete(self, home: Option<&Path>) -> Result<WorkerConfig, ConfigError> {
+        let share = home.map(|home| home.join(".local/share/wavegate"));
+        let place = |given: Option<PathBuf>, name: &str, flag| {
+            given.or_else(|| Some(share.as_ref()?.join(name))).ok_or(ConfigError::NoHome { flag })
+        };
+        let coordinator = self.address(place(self.db.clone(), "wavegate.db", "--db"))?;
+        let token = match self.token_file.clone() {
+            Some(path) => TokenSource::File(path),
+            None => TokenSource::Local(beside(&place(self.db.clone(), "wavegate.db", "--db")?, "token")),
+        };
+        let state_dir = place(self.state_dir.clone(), "worker", "--state-dir")?;
+        let mut config = WorkerConfig::new(coordinator, token, state_dir);
+        self.overwrite(&mut config);
+        Ok(config)
+    }
+
+    fn address(&self, database: Result<PathBuf, ConfigError>) -> Result<Address, ConfigError> {
+        if let Some(url) = &self.coordinator {
+            return full_url(url).map(Address::Url);
+        }
+        let file = beside(&database?, "address");
+        if self.db.is_some() {
+            return Ok(Address::File(file));
+        }
+        Ok(Address::FileOr(file, DEFAULT_COORDINATOR.to_owned()))
+    }
+
+    fn overwrite(self, config: &mut WorkerConfig) {
+        config.name = self.name.unwrap_or_else(|| std::mem::take(&mut config.name));
+        config.slots = self.slots.unwrap_or(config.slots);
+        config.log_limit = self.log_limit.unwrap_or(config.log_limit);
+        config.labels.extend(self.label.unwrap_or_default());
+        config.labels.sort();
+        config.labels.dedup();
+        if let Some(roles) = self.role {
+            config.roles = roles;
+        }
+        if let Some(runners) = self.allow_runner {
+            config.runners = runners;
+        }
+    }
+}
+
+/// `host:port` is as good as `http://host:port`.
+pub(crate) fn full_url(url: &str) -> Result<String, ConfigError> {
+    match url.split_once("://") {
+        None => Ok(format!("http://{url}")),
+        Some(("http", _)) => Ok(url.to_owned()),
+        Some(_) => Err(ConfigError::NotHttp { url: url.to_owned() }),
+    }
+}
+
+/// A file that a coordinator leaves beside its database.
+fn beside(database: &Path, name: &str) -> PathBuf {
+    let mut folder = database.as_os_str().to_owned();
+    folder.push(".d");
+    PathBuf::from(folder).join(name)
+}

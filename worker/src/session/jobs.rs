@@ -1,0 +1,166 @@
+//! The leases whose work runs: a task for each, with the ends of the wires that steer it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinSet};
+use wavegate_proto::v1;
+
+use super::effect::Assignment;
+use crate::blobs::BlobStore;
+use crate::digest::Digest;
+use crate::lease::LeaseId;
+use crate::work::{self, Ending, LogSink, WorkContext};
+
+/// Does the work of leases.
+#[tonic::async_trait]
+pub(crate) trait Perform: Send + Sync + 'static {
+    /// From the work to its end; when it returns, nothing of the work runs any more.
+    async fn perform(&self, work: v1::Work, context: WorkContext) -> Ending;
+}
+
+/// Real processes.
+#[derive(Debug)]
+pub(crate) struct RealWork;
+
+#[tonic::async_trait]
+impl Perform for RealWork {
+    async fn perform(&self, work: v1::Work, context: WorkContext) -> Ending {
+        work::perform(work, context).await
+    }
+}
+
+/// What is the same for every lease.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) worker_id: String,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) supervisor: PathBuf,
+    pub(crate) runners: Vec<String>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) perform: Arc<dyn Perform>,
+}
+
+/// The work that runs. Dropping it ends all of it.
+pub(super) struct Jobs {
+    surroundings: Surroundings,
+    tasks: JoinSet<Ending>,
+    names: HashMap<Id, LeaseId>,
+    wires: BTreeMap<LeaseId, Wires>,
+    started: mpsc::UnboundedSender<LeaseId>,
+}
+
+struct Wires {
+    deadline: watch::Sender<u64>,
+    cancel: watch::Sender<bool>,
+}
+
+impl Jobs {
+    /// Each lease whose work begins is told to `started`.
+    pub(super) fn new(surroundings: Surroundings, started: mpsc::UnboundedSender<LeaseId>) -> Self {
+        let (tasks, names, wires) = (JoinSet::new(), HashMap::new(), BTreeMap::new());
+        Self { surroundings, tasks, names, wires, started }
+    }
+
+    pub(super) fn start(&mut self, assignment: Assignment, log: Arc<dyn LogSink>) {
+        let lease_id = assignment.lease_id.clone();
+        let wires =
+            Wires { deadline: watch::Sender::new(assignment.deadline_ms), cancel: watch::Sender::new(false) };
+        let context = self.context(&assignment, log, &wires);
+        let surroundings = self.surroundings.clone();
+        let task = self.tasks.spawn(run(surroundings, assignment.body, context));
+        self.names.insert(task.id(), lease_id.clone());
+        self.wires.insert(lease_id, wires);
+    }
+
+    pub(super) fn set_deadline(&self, lease_id: &LeaseId, deadline_ms: u64) {
+        if let Some(wires) = self.wires.get(lease_id) {
+            wires.deadline.send_replace(deadline_ms);
+        }
+    }
+
+    pub(super) fn stop(&self, lease_id: &LeaseId) {
+        if let Some(wires) = self.wires.get(lease_id) {
+            wires.cancel.send_replace(true);
+        }
+    }
+
+    /// The next lease whose work ended. Waits for ever when none runs. Cancel safe.
+    pub(super) async fn next_end(&mut self) -> (LeaseId, Ending) {
+        loop {
+            let (id, ending) = match self.tasks.join_next_with_id().await {
+                Some(Ok((id, ending))) => (id, ending),
+                Some(Err(error)) => (error.id(), Ending::Unable(format!("the worker failed: {error}"))),
+                None => std::future::pending().await,
+            };
+            if let Some(lease_id) = self.names.remove(&id) {
+                self.wires.remove(&lease_id);
+                return (lease_id, ending);
+            }
+        }
+    }
+
+    fn context(&self, assignment: &Assignment, log: Arc<dyn LogSink>, wires: &Wires) -> WorkContext {
+        let (started, lease_id) = (self.started.clone(), assignment.lease_id.clone());
+        WorkContext {
+            lease_id: assignment.lease_id.to_string(),
+            worker_id: self.surroundings.worker_id.clone(),
+            state_dir: self.surroundings.state_dir.clone(),
+            supervisor: self.surroundings.supervisor.clone(),
+            kill_grace: Duration::from_millis(assignment.kill_grace_ms),
+            blobs: Arc::clone(&self.surroundings.blobs),
+            log,
+            deadline: wires.deadline.subscribe(),
+            cancel: wires.cancel.subscribe(),
+            // Nobody listens when this worker ends.
+            started: Box::new(move || drop(started.send(lease_id))),
+        }
+    }
+}
+
+async fn run(surroundings: Surroundings, body: v1::grant::Body, context: WorkContext) -> Ending {
+    let work = match body {
+        v1::grant::Body::Work(work) => work,
+        v1::grant::Body::WorkDigest(digest) => {
+            let mut cancel = context.cancel.clone();
+            // The machine raises `cancel` at the deadline too.
+            let fetched = tokio::select! {
+                fetched = fetch_work(surroundings.blobs.as_ref(), &digest) => fetched,
+                _ = cancel.wait_for(|cancel| *cancel) => return Ending::Cancelled,
+            };
+            match fetched {
+                Ok(work) => work,
+                Err(note) => return Ending::Unable(note),
+            }
+        }
+    };
+    match forbidden(&work, &surroundings.runners) {
+        Some(note) => Ending::Unable(note),
+        None => surroundings.perform.perform(work, context).await,
+    }
+}
+
+async fn fetch_work(blobs: &dyn BlobStore, digest: &str) -> Result<v1::Work, String> {
+    let digest: Digest = digest.parse().map_err(|error| format!("the work's name is wrong: {error}"))?;
+    blobs.fetch(&[digest]).await.map_err(|error| format!("the work cannot be fetched: {error}"))?;
+    let bytes = blobs.cache().read(digest);
+    let bytes = bytes.map_err(|error| format!("the work cannot be read: {error}"))?;
+    v1::Work::decode(bytes.as_slice()).map_err(|error| format!("the work cannot be decoded: {error}"))
+}
+
+/// Why the operator of this worker does not want this work done, if so.
+fn forbidden(work: &v1::Work, runners: &[String]) -> Option<String> {
+    let needed = match work.body.as_ref()? {
+        v1::work::Body::Task(task) => task.runner.as_str(),
+        v1::work::Body::Validate(_) => "shell",
+        v1::work::Body::Integrate(_) => return None,
+    };
+    let is_allowed = runners.iter().any(|runner| runner == needed);
+    let allowed = runners.join(", ");
+    (!is_allowed)
+        .then(|| format!("this worker's operator does not allow the runner {needed:?}, only {allowed}"))
+}
