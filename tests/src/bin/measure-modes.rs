@@ -15,7 +15,8 @@ fn main() -> anyhow::Result<()> {
     let program = std::env::current_exe()?.with_file_name("wavegate-under-test");
     anyhow::ensure!(program.exists(), "build the workspace first: {} is missing", program.display());
     let home = Home::new(program.to_str().context("a path in UTF-8")?, "")?;
-    let mut plan = "name: sleepers\nproject: { workspace: none }\nwaves:\n  - id: W1\n    tasks:\n".to_owned();
+    let mut plan =
+        "name: sleepers\nproject: { workspace: none }\nwaves:\n  - id: W1\n    tasks:\n".to_owned();
     for at in 1..=TASKS {
         writeln!(plan, "      - {{ id: T1-{at:02}, run: \"sleep {SECONDS}\", verify: [\"true\"] }}")?;
     }

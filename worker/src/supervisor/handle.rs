@@ -212,9 +212,9 @@ impl Following {
         match status.next().await {
             Some(Status::Started { .. }) => started(),
             Some(Status::Failed(text)) => return Err(SpawnError::Command(text)),
-            Some(Status::Ready { .. } | Status::Exited { .. }) | None => {
-                return Err(SpawnError::SupervisorGone);
-            }
+            // Its right had ended before it began.
+            exited @ Some(Status::Exited { .. }) => return self.ended(exited),
+            Some(Status::Ready { .. }) | None => return Err(SpawnError::SupervisorGone),
         }
         self.timed_out_at = order.timeout.map(|limit| Instant::now() + limit);
         loop {

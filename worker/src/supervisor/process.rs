@@ -36,6 +36,11 @@ pub fn main() -> ExitCode {
     tell(&Status::Ready { version: env!("CARGO_PKG_VERSION").to_owned() });
     let mut control = ControlPipe::default();
     let Some(spec) = control.read_spec() else { return ExitCode::FAILURE };
+    // The worker may have been stopped between its own look at the clock and this one.
+    if spec.deadline_boottime_ms <= boottime_ms() {
+        tell(&Status::Exited { code: None, signal: None, killed_because: Some(KilledBecause::Deadline) });
+        return ExitCode::SUCCESS;
+    }
     match start(&spec) {
         Ok(pid) => {
             tell(&Status::Started { pid: pid.as_raw_pid() });

@@ -57,6 +57,10 @@ pub async fn perform(work: v1::Work, mut context: WorkContext) -> Ending {
     let Some(body) = work.body.clone() else {
         return Ending::Unable("the grant holds no work that this version knows".to_owned());
     };
+    // A grant that sat in a stalled stream: its right may have ended before it came.
+    if *context.deadline.borrow() <= boottime_ms() {
+        return Ending::Fenced;
+    }
     std::mem::replace(&mut context.started, Box::new(|| ()))();
     match body {
         v1::work::Body::Task(task) => task::perform(&work, task, &context).await,

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use wavegate_worker::{
-    supervisor::clear_leftovers,
+    runner::shell,
+    supervisor::{Ended, Right, clear_leftovers},
     work::{Ending, boottime_ms},
 };
 
@@ -43,6 +44,35 @@ async fn the_deadline_ends_the_tree_and_moves_on_while_it_is_renewed() {
     });
     assert_eq!(ending, Ending::Fenced);
     assert!(!is_alive(&child));
+}
+
+#[tokio::test]
+async fn work_whose_right_has_ended_never_begins() {
+    let bench = Bench::new();
+    let begun = bench.path("begun");
+    bench.deadline.send_replace(boottime_ms().saturating_sub(1));
+    assert_eq!(bench.run(&format!("touch {}", begun.display())).await, Ending::Fenced);
+    assert!(!begun.exists());
+}
+
+#[tokio::test]
+async fn a_supervisor_whose_deadline_has_passed_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let begun = dir.path().join("begun");
+    let order = shell::order(&format!("touch {}", begun.display()), dir.path(), &[], None);
+    let (_deadline, deadline) = tokio::sync::watch::channel(boottime_ms().saturating_sub(1));
+    let (_cancel, cancel) = tokio::sync::watch::channel(false);
+    let right = Right {
+        supervisor: env!("CARGO_BIN_EXE_wavegate-worker").into(),
+        lease_id: "late".to_owned(),
+        worker_id: "worker-of-the-test".to_owned(),
+        kill_grace: std::time::Duration::from_millis(100),
+        deadline,
+        cancel,
+    };
+    let ended = wavegate_worker::supervisor::run(&order, &right, || (), &|_| ()).await.unwrap();
+    assert_eq!(ended, Ended::Fenced);
+    assert!(!begun.exists());
 }
 
 #[tokio::test]
