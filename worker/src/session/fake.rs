@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -199,8 +200,11 @@ impl Fake {
         Self { runtime: Some(runtime), port }
     }
 
-    /// Gone at once: no goodbye, every connection reset.
-    pub(super) fn kill(self) -> u16 {
+    /// Gone without a goodbye, every connection reset; gives the port, which is free again.
+    pub(super) async fn kill(mut self) -> u16 {
+        let runtime = self.runtime.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10)));
+        ended.await.unwrap();
         self.port
     }
 }
