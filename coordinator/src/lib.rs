@@ -4,3 +4,6 @@
 
 pub mod cli;
 pub mod driver;
+pub mod planfile;
+pub mod rpc;
+pub mod store;

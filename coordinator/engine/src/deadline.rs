@@ -142,9 +142,9 @@ impl Engine {
         let Some(plan) = self.plans.get(&id) else {
             return;
         };
-        if plan.row.state != PlanState::Paused(PauseReason::NoWorker)
-            || self.waits_for_worker(plan) == Some(false)
-        {
+        // What waits for a time only is no news: nobody has come for it.
+        let hopeful = self.waits_for_worker(plan).unwrap_or(plan.delayed.is_empty());
+        if plan.row.state != PlanState::Paused(PauseReason::NoWorker) || !hopeful || !self.serves(id) {
             return;
         }
         let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {

@@ -190,7 +190,7 @@ pub enum Message {
         keep: Vec<LeaseId>,
         stop: Vec<LeaseId>,
     },
-    /// Held leases that a hello named and that are not current.
+    /// The worker ends the work of this lease and says so.
     Cancel {
         lease: LeaseId,
         reason: &'static str,

@@ -1,9 +1,11 @@
 //! What each mode would cost, before one is chosen. Owns the rule of thumb of the two modes; agent
 //! tasks only, since shell commands use no tokens.
 
+use std::collections::BTreeSet;
+
 use crate::{
     ids::WaveIx,
-    spec::{PlanSpec, WaveSpec},
+    spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
 /// Standard: tokens for each batch of three agent tasks.
@@ -50,14 +52,12 @@ fn advice(spec: &PlanSpec) -> Option<String> {
     })
 }
 
-/// The most tasks of a wave that can run at once: an upper bound, by depth of dependency.
+/// The most tasks of a wave that can run at once: an upper bound. Tasks that follow one another make
+/// a chain, of which one runs at a time; each task goes on at most one chain.
 fn width(wave: &WaveSpec) -> usize {
-    let first = wave.tasks.iter().flat_map(|task| &task.depends_on).map(|task| task.at()).min();
-    if first.is_none() {
-        return wave.tasks.len();
-    }
-    let waiting = wave.tasks.iter().filter(|task| !task.depends_on.is_empty()).count();
-    waiting.max(wave.tasks.len() - waiting)
+    let mut followed = BTreeSet::new();
+    let mut follows = |task: &TaskSpec| task.depends_on.iter().any(|before| followed.insert(*before));
+    wave.tasks.len() - wave.tasks.iter().filter(|task| follows(task)).count()
 }
 
 /// Whether every wave waits, directly or not, for all before it.

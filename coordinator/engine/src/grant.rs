@@ -66,7 +66,7 @@ impl Slots {
     }
 
     /// A Thor that did none of the wave's work, if any connected one could; else any.
-    fn choose_thor(&self, fleet: &Fleet, authors: &BTreeSet<&WorkerId>) -> Option<WorkerId> {
+    pub(crate) fn choose_thor(&self, fleet: &Fleet, authors: &BTreeSet<&WorkerId>) -> Option<WorkerId> {
         let others =
             fleet.connected().any(|thor| thor.can(Role::Thor, None) && !authors.contains(&thor.row.id));
         self.free
@@ -178,11 +178,11 @@ impl Plan {
     }
 
     /// The workers whose results a wave holds.
-    fn authors(&self, wave: WaveIx) -> BTreeSet<&WorkerId> {
+    pub(crate) fn authors(&self, wave: WaveIx) -> BTreeSet<&WorkerId> {
         self.tasks_of(wave).filter_map(|task| Some(&self.tasks[task.at()].result.as_ref()?.worker)).collect()
     }
 
-    fn reservation(&self, task: TaskIx) -> u64 {
+    pub(crate) fn reservation(&self, task: TaskIx) -> u64 {
         if self.shape.tasks[task.at()].agent { TASK_RESERVATION_TOKENS } else { 0 }
     }
 
@@ -214,7 +214,11 @@ impl Plan {
         let layers = self
             .all_dependencies(task)
             .into_iter()
-            .filter(|dependency| self.tasks[dependency.at()].state == TaskState::Submitted)
+            .filter(|dependency| {
+                let row = &self.tasks[dependency.at()];
+                // Of one that is challenged the changes stand; only evidence is asked for.
+                row.state == TaskState::Submitted || row.evidence_only
+            })
             .filter_map(|dependency| self.tasks[dependency.at()].result.as_ref()?.changes)
             .collect();
         let brief = WorkBrief::Task { base: self.row.tree, layers };

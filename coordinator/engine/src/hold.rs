@@ -6,6 +6,7 @@ use std::fmt;
 use crate::{
     engine::Engine,
     fleet::Fleet,
+    grant::Slots,
     ids::{Mono, TaskIx, WaveIx},
     plan::{Plan, STANDARD_CAP, is_settled},
     row::Role,
@@ -183,9 +184,7 @@ impl Engine {
             WaveState::Validating if plan.shape.thor == ThorKind::External => {
                 Some(HoldReason::ExternalVerdict)
             }
-            WaveState::Validating => {
-                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Thor, None)))
-            }
+            WaveState::Validating => Some(whole.cloned().unwrap_or_else(|| self.thor_hold(plan, wave))),
             WaveState::Running | WaveState::Done | WaveState::Cancelled => None,
         }
     }
@@ -228,6 +227,16 @@ impl Engine {
         let most = self.config.max_agents?;
         let open: u32 = self.plans.values().map(|plan| plan.open_tasks).sum();
         (open >= most).then_some(HoldReason::MaxAgents(most))
+    }
+
+    /// A free Thor that did the work itself is none while another one could come free.
+    fn thor_hold(&self, plan: &Plan, wave: WaveIx) -> HoldReason {
+        let reason = self.full_or_missing(Role::Thor, None);
+        let slots = Slots::new(&self.fleet, &self.index);
+        if reason == HoldReason::Next && slots.choose_thor(&self.fleet, &plan.authors(wave)).is_none() {
+            return HoldReason::NoSlot;
+        }
+        reason
     }
 
     fn full_or_missing(&self, role: Role, demand: Option<&Demand>) -> HoldReason {

@@ -144,6 +144,19 @@ impl Usage {
         }
     }
 
+    /// This without the other; never below nothing.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            tokens_in: self.tokens_in.saturating_sub(other.tokens_in),
+            tokens_out: self.tokens_out.saturating_sub(other.tokens_out),
+            tokens_cached: self.tokens_cached.saturating_sub(other.tokens_cached),
+            cost_micro_usd: self
+                .cost_micro_usd
+                .map(|cost| cost.saturating_sub(other.cost_micro_usd.unwrap_or(0))),
+        }
+    }
+
     /// What counts to a token budget: in and out; cached tokens are part of neither.
     #[must_use]
     pub const fn tokens(self) -> u64 {

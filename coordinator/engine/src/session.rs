@@ -53,6 +53,7 @@ impl Engine {
         }
         let known = self.fleet.worker(&hello.worker);
         let same_instance = known.is_some_and(|worker| worker.row.instance == hello.instance);
+        let known_draining = known.is_some_and(|worker| worker.row.draining);
         let old = known.and_then(|worker| worker.session.clone());
         if let Some(old) = old {
             let silent_for = occasion.moment.mono.since(old.heard);
@@ -64,7 +65,10 @@ impl Engine {
             say(occasion, old.id, goodbye("the worker opened a newer session", false));
             self.fleet.close(old.id);
         }
-        let row = self.worker_row(occasion, &hello);
+        let mut row = self.worker_row(occasion, &hello);
+        // An operator's wish outlives the stream, but not the process: a new one begins anew.
+        row.draining |= same_instance && known_draining;
+        let drain_again = row.draining && !hello.draining;
         occasion.effects.changes.push(Change::Worker(row.clone()));
         let mut event = Self::worker_event(EventKind::WorkerConnected, &row.id);
         event.text = row.name.clone();
@@ -72,6 +76,10 @@ impl Engine {
         self.fleet
             .put(row, Some(Session { id: session, grants: 0, heard: occasion.moment.mono, silent: false }));
         say(occasion, session, Message::Welcome);
+        if drain_again {
+            let reason = "it was asked to drain before this session".to_owned();
+            say(occasion, session, Message::Drain { reason });
+        }
         self.resume(occasion, session, &hello, same_instance);
     }
 
@@ -106,7 +114,6 @@ impl Engine {
         for lease in &open {
             if held.contains(lease) {
                 self.hear(occasion, *lease);
-                self.mark_seen(*lease);
                 self.repeat_cancel(occasion, session, *lease);
             } else if same_instance {
                 // It never had the grant, or its word of the end got lost: nobody's fault.
@@ -114,16 +121,6 @@ impl Engine {
             } else {
                 self.lose(occasion, *lease, "its worker's process is gone");
             }
-        }
-    }
-
-    /// Its grant was seen, if not in this session.
-    fn mark_seen(&mut self, lease: LeaseId) {
-        if let Some(plan) = self.index.plan_of.get(&lease)
-            && let Some(plan) = self.plans.get_mut(plan)
-            && let Some(lease) = plan.leases.get_mut(&lease)
-        {
-            lease.grant = 0;
         }
     }
 
@@ -163,6 +160,7 @@ impl Engine {
             let Some(row) = plan.leases.get(&lease).map(|lease| lease.row.clone()) else {
                 return;
             };
+            plan.prove_held(ctx, lease);
             if plan.change_lease(ctx, lease, LeaseEvent::Started) {
                 ctx.emit(plan.lease_event(EventKind::LeaseStarted, &row));
             }
@@ -177,7 +175,9 @@ impl Engine {
         usage: Usage,
     ) {
         self.with_own_lease(occasion, worker, lease, |plan, ctx| {
-            if let Some(lease) = plan.leases.get_mut(&lease) {
+            plan.prove_held(ctx, lease);
+            // What a lost lease has cost is booked.
+            if let Some(lease) = plan.leases.get_mut(&lease).filter(|lease| lease.row.state.is_open()) {
                 lease.row.progress = usage;
                 let row = lease.row.clone();
                 ctx.effects.changes.push(Change::Lease { was: row.state.name(), row });
@@ -308,10 +308,10 @@ impl Engine {
     /// Its worker proves that it holds the lease.
     fn hear(&mut self, occasion: &mut Occasion<'_, '_>, lease: LeaseId) {
         self.with_lease(occasion, lease, |plan, ctx| {
-            let Some(kept) = plan.leases.get_mut(&lease) else {
+            plan.prove_held(ctx, lease);
+            let Some(kept) = plan.leases.get(&lease) else {
                 return;
             };
-            kept.base = ctx.moment.mono;
             if matches!(kept.row.state, LeaseState::Unreachable { .. }) {
                 let row = kept.row.clone();
                 plan.change_lease(ctx, lease, LeaseEvent::Heard);

@@ -104,7 +104,7 @@ impl Plan {
     pub(crate) fn restored(snapshot: PlanSnapshot, moment: &Moment<'_>, index: &mut LeaseIndex) -> Self {
         let PlanSnapshot { shape, row, waves, tasks, leases, requested_mode: _ } = snapshot;
         let mut plan = Self::build(shape, row, waves, tasks);
-        for row in leases {
+        for row in leases.into_iter().filter(|row| plan.keeps_right(row)).collect::<Vec<_>>() {
             plan.adopt(row, moment.mono, index);
         }
         for at in 0..plan.tasks.len() {
@@ -156,6 +156,17 @@ impl Plan {
             plan.waves[wave.at()].counts.add(state);
         }
         plan
+    }
+
+    /// Open, or lost without a newer attempt: a result of it can still be accepted.
+    fn keeps_right(&self, row: &LeaseRow) -> bool {
+        row.state.is_open()
+            || match row.work {
+                LeaseWork::Task { task, attempt } => {
+                    row.state == LeaseState::Lost && self.tasks[task.at()].attempt == attempt
+                }
+                LeaseWork::Integrate | LeaseWork::Validate { .. } => false,
+            }
     }
 
     fn adopt(&mut self, row: LeaseRow, now: Mono, index: &mut LeaseIndex) {

@@ -5,9 +5,9 @@ use super::{Context, Plan};
 use crate::{
     effect::{Change, Event, EventKind, Message, VerdictRow, VerdictSource},
     ids::{LeaseId, TaskIx, Utc, WaveIx},
-    row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, Report, TaskResult, Verdict},
+    row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, Report, TaskResult, Usage, Verdict},
     spec::OnLost,
-    state::{PauseReason, PlanState, ReleaseReason, TaskBlock, TaskState, WaveBlock, WaveState},
+    state::{LeaseState, PauseReason, PlanState, ReleaseReason, TaskBlock, TaskState, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
 };
 
@@ -31,7 +31,7 @@ impl Plan {
         }
         let was_lost = lease.is_lost();
         self.change_lease(ctx, id, LeaseEvent::Finished);
-        self.book(ctx, &report);
+        self.book(ctx, &row, report.usage);
         ctx.effects.changes.push(Change::Result {
             lease: id,
             accepted: true,
@@ -65,21 +65,32 @@ impl Plan {
     }
 
     fn refuse_result(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, report: Report, reason: &str) {
-        self.book(ctx, &report);
+        self.book(ctx, row, report.usage);
         ctx.effects.changes.push(Change::Result { lease: row.id, accepted: false, report: Box::new(report) });
         ctx.send(&row.worker, Message::Refused { lease: row.id, reason: reason.to_owned() });
         let mut event = self.lease_event(EventKind::ResultRefused, row);
         event.text = reason.to_owned();
         ctx.emit(event);
         // Its right ends with the answer: a second copy is answered from the store.
-        self.leases.remove(&row.id);
-        ctx.index.forget(row.id);
+        self.forget_lease(ctx, row);
     }
 
-    fn book(&mut self, ctx: &mut Context<'_, '_>, report: &Report) {
-        if report.usage != crate::row::Usage::default() {
-            self.change_plan(ctx, |row| row.spent = row.spent.plus(report.usage));
+    /// What the lease has cost, now that it is known: in the place of what its loss was booked at.
+    fn book(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, usage: Usage) {
+        let guess = if row.state == LeaseState::Lost { self.cost_of_loss(row) } else { Usage::default() };
+        if usage != guess {
+            self.change_plan(ctx, |plan| plan.spent = plan.spent.less(guess).plus(usage));
         }
+    }
+
+    /// Nobody will say what it cost: its reservation or its last progress, whichever is more.
+    fn cost_of_loss(&self, row: &LeaseRow) -> Usage {
+        let reserved = match row.work {
+            LeaseWork::Task { task, .. } => self.reservation(task),
+            LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
+        };
+        let missing = reserved.saturating_sub(row.progress.tokens());
+        Usage { tokens_in: row.progress.tokens_in.saturating_add(missing), ..row.progress }
     }
 
     fn on_task_finished(
@@ -214,6 +225,9 @@ impl Plan {
     }
 
     fn count_integrate_failure(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
+        if self.waves[wave.at()].row.state != WaveState::Integrating {
+            return;
+        }
         self.change_wave(ctx, wave, |row| row.integrate_failures += 1);
         if self.waves[wave.at()].row.integrate_failures >= MAX_INTEGRATE_FAILURES {
             self.pause(ctx, PauseReason::Integration, why);
@@ -240,6 +254,9 @@ impl Plan {
 
     /// No verdict, no advance: Thor is asked again, and after some tries a person is.
     fn count_validate_failure(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
+        if self.waves[wave.at()].row.state != WaveState::Validating {
+            return;
+        }
         self.change_wave(ctx, wave, |row| row.validate_failures += 1);
         if self.waves[wave.at()].row.validate_failures >= MAX_VALIDATE_FAILURES {
             self.pause(ctx, PauseReason::Validation, why);
@@ -247,7 +264,10 @@ impl Plan {
     }
 
     pub(crate) fn pause(&mut self, ctx: &mut Context<'_, '_>, reason: PauseReason, why: &str) {
-        if self.row.state == PlanState::Running {
+        // Out of want of a worker it would go on by itself into the same refusal.
+        let stronger =
+            reason == PauseReason::Store && self.row.state == PlanState::Paused(PauseReason::NoWorker);
+        if self.row.state == PlanState::Running || stronger {
             self.set_state(ctx, PlanState::Paused(reason));
             let mut event = self.event(EventKind::PlanPaused);
             event.reason = reason.as_str().to_owned();
@@ -270,6 +290,7 @@ impl Plan {
         if !self.change_lease(ctx, id, LeaseEvent::Released(reason)) {
             return false;
         }
+        self.book(ctx, &row, row.progress);
         let mut event = self.lease_event(EventKind::LeaseReleased, &row);
         event.reason = reason.as_str().to_owned();
         event.text = note.to_owned();
@@ -303,10 +324,8 @@ impl Plan {
         if !self.change_lease(ctx, id, LeaseEvent::Lost) {
             return;
         }
-        // A lost lease costs its last progress.
-        if row.progress != crate::row::Usage::default() {
-            self.change_plan(ctx, |plan| plan.spent = plan.spent.plus(row.progress));
-        }
+        let cost = self.cost_of_loss(&row);
+        self.book(ctx, &row, cost);
         let mut event = self.lease_event(EventKind::LeaseLost, &row);
         event.text = why.to_owned();
         ctx.emit(event);

@@ -23,7 +23,10 @@ impl Plan {
         }
         self.record_resolution(ctx, wave, resolve, &tasks);
         match resolve.resolution {
-            Resolution::Approve => self.approve_wave(ctx, wave),
+            Resolution::Approve => {
+                self.accept_results(ctx, wave);
+                self.approve_wave(ctx, wave);
+            }
             Resolution::Rework => {
                 for task in tasks {
                     self.begin_anew(ctx, task);
@@ -43,6 +46,19 @@ impl Plan {
         }
         self.unblock(ctx);
         Ok(Reply::Done)
+    }
+
+    /// The person takes the results that Thor sent back: should the target have moved meanwhile, the
+    /// candidate that is built anew holds them too.
+    fn accept_results(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
+        for task in self.tasks_of(wave) {
+            if matches!(self.tasks[task.at()].state, TaskState::Pending { .. } | TaskState::Blocked(_)) {
+                self.change_task(ctx, task, TaskEvent::Submitted, |row| {
+                    row.rejections = 0;
+                    row.evidence_only = false;
+                });
+            }
+        }
     }
 
     /// Running, unless a task of it still waits for a person.

@@ -45,6 +45,7 @@ impl Plan {
         by: &str,
     ) -> Result<Reply, Refusal> {
         self.expect_state(self.row.state != PlanState::AwaitingApproval, "approve it with the mode instead")?;
+        self.expect_state(!self.row.state.is_final(), "it has ended")?;
         allowed(ctx, mode)?;
         if self.row.mode != Some(mode) {
             self.change_plan(ctx, |row| {
@@ -224,6 +225,7 @@ impl Plan {
             row.failures = 0;
             row.losses = 0;
             row.rejections = 0;
+            row.evidence_only = false;
         });
         self.return_dependents(ctx, &[task].into());
     }

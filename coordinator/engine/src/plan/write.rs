@@ -142,6 +142,14 @@ impl Plan {
         self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant });
     }
 
+    /// The lease's worker proves that it holds it: the grant was seen, in whichever session.
+    pub(crate) fn prove_held(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.base = ctx.moment.mono;
+            lease.grant = 0;
+        }
+    }
+
     /// Applies the event to a lease that the plan keeps. False, and nothing changed, when there is
     /// none or its state cannot take the event.
     pub(crate) fn change_lease(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId, event: LeaseEvent) -> bool {
@@ -183,7 +191,7 @@ impl Plan {
         }
     }
 
-    fn forget_lease(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow) {
+    pub(super) fn forget_lease(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow) {
         self.leases.remove(&row.id);
         ctx.index.forget(row.id);
         if let LeaseWork::Task { task, .. } = row.work

@@ -1,0 +1,123 @@
+//! Results in time, late, twice, from the wrong worker, and what they cost.
+
+use wavegate_engine::{Message, Mode, Outcome, PlanState, SessionEvent, TaskState, spec::WorkspaceKind};
+
+use crate::environment::*;
+
+fn lost_once() -> (World, wavegate_engine::LeaseId) {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.lease("A");
+    world.lose("A");
+    world.take_grants();
+    (world, lease)
+}
+
+#[test]
+fn a_late_result_is_accepted_while_no_newer_attempt_was_granted() {
+    let (mut world, lease) = lost_once();
+    assert_eq!(world.report(lease, success()), Message::Accepted { lease });
+    assert_eq!(world.task_state("A"), TaskState::Submitted);
+    assert_eq!(world.counters("A"), (1, 0, 1, 0, 1));
+}
+
+#[test]
+fn a_late_result_is_refused_after_a_newer_attempt_was_granted_even_if_that_one_failed() {
+    for restart in [false, true] {
+        let (mut world, lease) = lost_once();
+        world.wait_retry();
+        world.fail("A");
+        if restart {
+            world.restart();
+            world.connect(WorkerBuilder::new("w1"));
+        }
+        let answer = world.report(lease, success());
+        assert!(matches!(answer, Message::Refused { .. }), "{answer:?}");
+        assert!(matches!(world.task_state("A"), TaskState::Pending { .. }));
+    }
+}
+
+#[test]
+fn a_late_failure_changes_nothing() {
+    let (mut world, lease) = lost_once();
+    assert_eq!(world.report(lease, report(Outcome::Failed)), Message::Accepted { lease });
+    assert_eq!(world.counters("A"), (1, 0, 1, 0, 1));
+}
+
+#[test]
+fn a_result_sent_again_is_answered_again_and_counts_once() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.lease("A");
+    world.finish("A", spending(10));
+    assert_eq!(world.report(lease, spending(10)), Message::Accepted { lease });
+    assert_eq!(world.plan().spent.tokens(), 10);
+}
+
+#[test]
+fn a_report_on_another_workers_lease_is_refused_and_changes_nothing() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    world.connect(WorkerBuilder::new("w2"));
+    let lease = world.lease("A");
+    assert!(matches!(world.report_by("w2", lease, success()), Message::Refused { .. }));
+    world.say("w2", SessionEvent::Started { lease });
+    assert_eq!(world.task_state("A"), TaskState::Leased);
+    assert_eq!(world.store.leases[&lease].started, None);
+}
+
+#[test]
+fn a_result_of_a_cancelled_plan_is_answered_and_the_plan_stays_cancelled() {
+    let mut world = World::running(one_wave(&["A", "B"]), Mode::Standard);
+    world.take_grants();
+    let (a, b) = (world.lease("A"), world.lease("B"));
+    world.cancel(P1);
+    let cancels: Vec<_> = world.sends.drain(..).map(|send| send.message).collect();
+    assert!(cancels.iter().all(|message| matches!(message, Message::Cancel { .. })) && cancels.len() == 2);
+    assert_eq!(world.report(a, success()), Message::Accepted { lease: a });
+    assert_eq!(world.report(b, report(Outcome::Failed)), Message::Accepted { lease: b });
+    assert_eq!((world.task_state("A"), world.plan_state()), (TaskState::Cancelled, PlanState::Cancelled));
+    assert_eq!(world.engine.open_plans().count(), 0, "nothing can happen any more");
+}
+
+#[test]
+fn a_lost_lease_costs_its_reservation_until_its_late_result_says_what_it_was() {
+    let plan = one_wave(&["A"]).token_budget(100_000);
+    let mut world = World::running(plan, Mode::Standard);
+    let lease = world.lease("A");
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(5_000) });
+    world.lose("A");
+    assert_eq!(world.plan().spent.tokens(), 30_000);
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(90_000) });
+    assert_eq!(world.store.leases[&lease].progress.tokens(), 5_000, "it is not current");
+    assert_eq!(world.report(lease, spending(8_000)), Message::Accepted { lease });
+    assert_eq!(world.plan().spent.tokens(), 8_000);
+}
+
+#[test]
+fn a_lost_lease_that_used_more_than_its_reservation_costs_what_it_used() {
+    let plan = one_wave(&["A"]).token_budget(100_000);
+    let mut world = World::running(plan, Mode::Standard);
+    let lease = world.lease("A");
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(45_000) });
+    world.lose("A");
+    assert_eq!(world.plan().spent.tokens(), 45_000);
+}
+
+#[test]
+fn a_released_lease_costs_its_last_progress() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.lease("A");
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(700) });
+    world.release("A", wavegate_engine::ReleaseReason::SelfFenced);
+    assert_eq!(world.plan().spent.tokens(), 700);
+}
+
+#[test]
+fn what_a_task_depends_on_lies_under_its_work_in_plan_order() {
+    let plan = one_wave(&["A", "B", "C"]).needs("C", &["A", "B"]).workspace(WorkspaceKind::Dir);
+    let mut world = World::running(plan, Mode::Standard);
+    world.take_grants();
+    world.finish("B", changed(2));
+    world.finish("A", changed(1));
+    let grants = world.take_grants();
+    let layers = vec![digest(1), digest(2)];
+    assert_eq!(grants[0].brief, wavegate_engine::WorkBrief::Task { base: None, layers });
+}

@@ -1,0 +1,77 @@
+//! What workers and Thor say, in a word.
+
+use wavegate_engine::{Decision, Digest, Finding, Outcome, Report, Usage, Verdict};
+
+pub(crate) fn report(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        exit_code: Some(i32::from(outcome != Outcome::Succeeded)),
+        summary: outcome.as_str().to_owned(),
+        output_tail: String::new(),
+        run_ms: 10,
+        usage: Usage::default(),
+        output_json: String::new(),
+        changes: None,
+        changed_files: 0,
+        candidate: None,
+        conflicts: Vec::new(),
+        verdict: None,
+    }
+}
+
+pub(crate) fn success() -> Report {
+    report(Outcome::Succeeded)
+}
+
+/// A success that changed something, so that candidates and layers can be told apart.
+pub(crate) fn changed(mark: u8) -> Report {
+    Report { changes: Some(digest(mark)), changed_files: 1, ..success() }
+}
+
+pub(crate) fn candidate(mark: u8) -> Report {
+    Report { candidate: Some(digest(mark)), ..success() }
+}
+
+pub(crate) fn conflicts(tasks: &[&str]) -> Report {
+    Report { conflicts: findings(tasks), ..report(Outcome::Conflict) }
+}
+
+pub(crate) fn spending(tokens: u64) -> Report {
+    Report { usage: tokens_used(tokens), ..success() }
+}
+
+pub(crate) fn tokens_used(tokens: u64) -> Usage {
+    Usage { tokens_in: tokens, ..Usage::default() }
+}
+
+pub(crate) const fn digest(mark: u8) -> Digest {
+    Digest([mark; 32])
+}
+
+pub(crate) fn findings(tasks: &[&str]) -> Vec<Finding> {
+    tasks.iter().map(|task| Finding { task: (*task).to_owned(), text: "not good".to_owned() }).collect()
+}
+
+pub(crate) fn verdict(decision: Decision, tasks: &[&str]) -> Verdict {
+    Verdict::bare(decision, findings(tasks))
+}
+
+pub(crate) fn approved() -> Verdict {
+    verdict(Decision::Approved, &[])
+}
+
+pub(crate) fn rejected(tasks: &[&str]) -> Verdict {
+    verdict(Decision::Rejected, tasks)
+}
+
+pub(crate) fn challenged(tasks: &[&str]) -> Verdict {
+    verdict(Decision::Challenged, tasks)
+}
+
+pub(crate) fn escalated(tasks: &[&str]) -> Verdict {
+    verdict(Decision::Escalated, tasks)
+}
+
+pub(crate) fn judged(verdict: Verdict) -> Report {
+    Report { verdict: Some(verdict), ..success() }
+}

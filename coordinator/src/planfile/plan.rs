@@ -1,0 +1,209 @@
+//! The plan itself: its own fields, and the two forms that a file may have (ours, and the `plan:`
+//! wrapper of Convergio). Owns the limits on the whole.
+
+use std::{collections::BTreeMap, path::Path};
+
+use wavegate_engine::spec::{Budget, PlanSpec, ProjectSpec, ThorKind, WaveSpec, WorkspaceKind};
+
+use super::{
+    MAX_BYTES, dependencies,
+    fields::{Field, Fields},
+    level::{BUDGET, PLAN, PROJECT, SETTINGS},
+    node::{Node, Value},
+    report::Report,
+    settings::Settings,
+    statement,
+    task::Surroundings,
+    vars, wave,
+};
+
+const MAX_WAVES: usize = 1000;
+const MAX_TASKS: usize = 50_000;
+const MAX_NAME: usize = 200;
+/// More dollars than anyone gives an agent; keeps millionths in their type.
+const MAX_USD: f64 = 1e9;
+
+/// Reads the plan; `None` when it is no mapping at all.
+pub(super) fn read(
+    root: &Node,
+    file_name: &str,
+    sets: &BTreeMap<String, String>,
+    report: &mut Report,
+) -> Option<PlanSpec> {
+    let mut fields = Fields::of(root, "the plan", report)?;
+    let wrapper = fields.get("plan");
+    let is_wrapped = wrapper.is_some();
+    if let Some(wrapper) = wrapper {
+        let inner = Fields::of(wrapper.node, "`plan`", report)?;
+        fields = inner.with(fields.without("plan"), report);
+        fields.what = "the plan".to_owned();
+    }
+    fields.note_unknown(&PLAN, report);
+    let is_convergio = is_wrapped || fields.get("user_request").is_some();
+    let name = name(&fields, is_convergio, file_name, report);
+    let project = project(&fields, report);
+    let vars = vars::resolve(fields.get("vars").as_ref(), sets, report);
+    let thor = fields.get("thor").and_then(|f| f.choice(&THORS, report));
+    let waves = waves(&fields, project.workspace, report);
+    Some(PlanSpec {
+        name,
+        description: description(&fields, report),
+        project,
+        vars,
+        requirements: statement::requirements(&fields, &waves, report),
+        constraints: statement::constraints(&fields, report),
+        budget: budget(&fields, report),
+        thor: thor.unwrap_or_default(),
+        waves,
+    })
+}
+
+const THORS: [(&str, ThorKind); 2] = [("worker", ThorKind::Worker), ("external", ThorKind::External)];
+const WORKSPACES: [(&str, WorkspaceKind); 3] =
+    [("dir", WorkspaceKind::Dir), ("none", WorkspaceKind::None), ("git", WorkspaceKind::Git)];
+
+fn name(fields: &Fields<'_>, is_convergio: bool, file_name: &str, report: &mut Report) -> String {
+    let Some(field) = fields.get("name") else {
+        if !is_convergio {
+            report.error(fields.place, "the plan has no `name`; expected one, such as `name: greet`");
+        }
+        let stem = Path::new(file_name).file_stem();
+        return stem.map_or_else(|| "plan".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    };
+    let name = field.text(report).unwrap_or_default();
+    let name = name.trim();
+    if name.chars().count() > MAX_NAME || name.contains(char::is_control) {
+        field.wrong(&format!("one line of at most {MAX_NAME} characters"), report);
+    } else if !name.is_empty() && name.chars().all(|c| c.is_ascii_digit()) {
+        // A plan's name serves wherever its number does.
+        field.wrong("a name that is not a number, since plans have numbers too", report);
+    }
+    name.to_owned()
+}
+
+fn description(fields: &Fields<'_>, report: &mut Report) -> String {
+    let parts = ["description", "user_request"];
+    let texts: Vec<String> =
+        parts.iter().filter_map(|name| fields.get(name)).filter_map(|field| field.text(report)).collect();
+    texts.join("\n\n")
+}
+
+fn project(fields: &Fields<'_>, report: &mut Report) -> ProjectSpec {
+    let Some(field) = fields.get("project") else {
+        return ProjectSpec::default();
+    };
+    if let Value::Text(_) = field.node.value {
+        return ProjectSpec { name: field.text(report).unwrap_or_default(), ..ProjectSpec::default() };
+    }
+    if !matches!(field.node.value, Value::Map(_)) {
+        field.wrong("the project's name, or a mapping", report);
+        return ProjectSpec::default();
+    }
+    let Some(project) = Fields::of(field.node, "`project`", report) else {
+        return ProjectSpec::default();
+    };
+    project.note_unknown(&PROJECT, report);
+    let text = |name: &str, report: &mut Report| project.get(name).and_then(|f| f.text(report));
+    ProjectSpec {
+        name: text("name", report).unwrap_or_default(),
+        repo: text("repo", report),
+        base: text("base", report),
+        workspace: workspace(&project, report),
+    }
+}
+
+fn workspace(project: &Fields<'_>, report: &mut Report) -> WorkspaceKind {
+    let Some(field) = project.get("workspace") else {
+        return WorkspaceKind::default();
+    };
+    let kind = field.choice(&WORKSPACES, report).unwrap_or_default();
+    if kind == WorkspaceKind::Git {
+        report.error(
+            field.node.place,
+            "`workspace` of `project`: git workspaces are not served by this version; \
+             expected `dir` (results are carried forward as files) or `none`",
+        );
+    }
+    kind
+}
+
+fn budget(fields: &Fields<'_>, report: &mut Report) -> Budget {
+    let Some(field) = fields.get("budget") else {
+        return Budget::default();
+    };
+    if !matches!(field.node.value, Value::Map(_)) {
+        field.wrong("a mapping with `tokens`, `usd` or both", report);
+        return Budget::default();
+    }
+    let Some(budget) = Fields::of(field.node, "`budget`", report) else {
+        return Budget::default();
+    };
+    budget.note_unknown(&BUDGET, report);
+    Budget {
+        // What a database column holds.
+        tokens: budget.get("tokens").and_then(|f| f.whole(0..=i64::MAX as u64, report)),
+        micro_usd: budget.get("usd").and_then(|f| micro_usd(&f, report)),
+    }
+}
+
+fn micro_usd(field: &Field<'_>, report: &mut Report) -> Option<u64> {
+    let usd = field.node.value.as_number().and_then(|raw| raw.parse().ok());
+    let usd = usd.filter(|usd: &f64| (0.0..=MAX_USD).contains(usd));
+    if usd.is_none() {
+        field.wrong("a number of dollars, such as 2.50", report);
+    }
+    usd.map(|usd| (usd * 1e6).round() as u64)
+}
+
+fn waves(fields: &Fields<'_>, workspace: WorkspaceKind, report: &mut Report) -> Vec<WaveSpec> {
+    let defaults = defaults(fields, report);
+    let Some(field) = fields.get("waves") else {
+        report.error(fields.place, "the plan has no `waves`; expected a list of at least one wave");
+        return Vec::new();
+    };
+    let nodes = field.filled_items("a list of at least one wave", report);
+    if !is_within_limits(fields, &field, nodes, report) {
+        return Vec::new();
+    }
+    let around = Surroundings { workspace, defaults: &defaults };
+    let drafts = nodes
+        .iter()
+        .zip(1..)
+        .filter_map(|(node, number)| wave::read(node, number, &around, report))
+        .collect();
+    dependencies::resolve(drafts, report)
+}
+
+fn defaults(fields: &Fields<'_>, report: &mut Report) -> Settings {
+    let settings = fields.get("defaults").and_then(|field| Fields::of(field.node, "`defaults`", report));
+    let Some(settings) = settings else {
+        return Settings::default();
+    };
+    settings.note_unknown(&SETTINGS, report);
+    Settings::read_defaults(&settings, report)
+}
+
+/// Whether the plan is of a size that can be held; the defaults count once for each task.
+fn is_within_limits(fields: &Fields<'_>, waves: &Field<'_>, nodes: &[Node], report: &mut Report) -> bool {
+    let tasks: usize = nodes.iter().map(count_tasks).sum();
+    let defaults = fields.get("defaults");
+    let copied = defaults.map_or(0, |field| field.node.weight().saturating_mul(tasks));
+    let objection = if nodes.len() > MAX_WAVES {
+        format!("expected at most {MAX_WAVES} waves, found {}", nodes.len())
+    } else if tasks > MAX_TASKS {
+        format!("expected at most {MAX_TASKS} tasks, found {tasks}")
+    } else if copied > 16 * MAX_BYTES {
+        format!("the `defaults` are too long to stand in each of {tasks} tasks")
+    } else {
+        return true;
+    };
+    report.error(waves.key, objection);
+    false
+}
+
+fn count_tasks(wave: &Node) -> usize {
+    let mut entries = wave.value.as_map().unwrap_or(&[]).iter();
+    let tasks = entries.find(|(key, _)| key.value == "tasks");
+    let tasks = tasks.and_then(|(_, node)| node.value.as_list());
+    tasks.map_or(0, <[Node]>::len)
+}

@@ -1,0 +1,143 @@
+//! Our types and the generated ones, mirrored. What a peer sends is read field by field; what cannot be
+//! read is said with the field's name.
+
+mod plan;
+mod session;
+mod worker;
+
+use wavegate_engine::{Decision, Digest, Evidence, Finding, Mode, Tier, Usage, Verdict};
+use wavegate_proto::v1;
+
+pub(super) use plan::{
+    estimates_into_proto, event_into_proto, mode_from_proto, outline_into_proto, plan_into_proto,
+    resolution_from_proto, summary_into_proto, waves_into_proto,
+};
+pub(super) use session::{
+    Incoming, Unreadable, event_from_proto, hello_from_proto, outgoing_into_proto, report_from_proto,
+};
+pub(super) use worker::worker_into_proto;
+
+pub use plan::diagnostics_of;
+
+/// A field that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {problem}")]
+pub(super) struct FieldError {
+    pub(super) field: &'static str,
+    pub(super) problem: String,
+}
+
+pub(super) fn wrong(field: &'static str, problem: impl ToString) -> FieldError {
+    FieldError { field, problem: problem.to_string() }
+}
+
+pub(super) fn maybe_digest(field: &'static str, text: &str) -> Result<Option<Digest>, FieldError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| wrong(field, error))
+}
+
+pub(super) fn text_of(digest: Option<Digest>) -> String {
+    digest.map(|digest| digest.to_string()).unwrap_or_default()
+}
+
+pub(super) fn usage_from_proto(usage: Option<v1::Usage>) -> Usage {
+    let usage = usage.unwrap_or_default();
+    Usage {
+        tokens_in: usage.tokens_in,
+        tokens_out: usage.tokens_out,
+        tokens_cached: usage.tokens_cached,
+        cost_micro_usd: usage.cost_micro_usd,
+    }
+}
+
+pub(super) fn usage_into_proto(usage: Usage) -> v1::Usage {
+    v1::Usage {
+        tokens_in: usage.tokens_in,
+        tokens_out: usage.tokens_out,
+        tokens_cached: usage.tokens_cached,
+        cost_micro_usd: usage.cost_micro_usd,
+    }
+}
+
+pub(super) fn mode_into_proto(mode: Option<Mode>) -> v1::Mode {
+    match mode {
+        None => v1::Mode::Unspecified,
+        Some(Mode::Standard) => v1::Mode::Standard,
+        Some(Mode::Max) => v1::Mode::Max,
+    }
+}
+
+pub(super) fn tier_into_proto(tier: Option<Tier>) -> v1::Tier {
+    match tier {
+        None => v1::Tier::Unspecified,
+        Some(Tier::Sonnet) => v1::Tier::Sonnet,
+        Some(Tier::Opus) => v1::Tier::Opus,
+    }
+}
+
+/// The verdict of a Thor, on the stream or from outside.
+pub(super) fn verdict_from_proto(verdict: v1::Verdict) -> Result<Verdict, FieldError> {
+    let decision = match verdict.decision() {
+        v1::Decision::Approved => Decision::Approved,
+        v1::Decision::Rejected => Decision::Rejected,
+        v1::Decision::Challenged => Decision::Challenged,
+        v1::Decision::Escalated => Decision::Escalated,
+        v1::Decision::Unspecified => {
+            return Err(wrong("decision", "expected approved, rejected, challenged or escalated"));
+        }
+    };
+    let findings = verdict.findings.into_iter().map(finding_from_proto).collect();
+    let evidence = verdict.evidence.into_iter().map(|evidence| Evidence {
+        task: evidence.task,
+        command: evidence.command,
+        exit_code: evidence.exit_code,
+        timed_out: evidence.timed_out,
+        output_tail: clipped(evidence.output_tail, MAX_TAIL_BYTES),
+        run_ms: evidence.run_ms,
+    });
+    Ok(Verdict { decision, findings, evidence: evidence.collect() })
+}
+
+pub(super) fn verdict_into_proto(verdict: Verdict) -> v1::Verdict {
+    let decision = match verdict.decision {
+        Decision::Approved => v1::Decision::Approved,
+        Decision::Rejected => v1::Decision::Rejected,
+        Decision::Challenged => v1::Decision::Challenged,
+        Decision::Escalated => v1::Decision::Escalated,
+    };
+    let evidence = verdict.evidence.into_iter().map(|evidence| v1::Evidence {
+        task: evidence.task,
+        command: evidence.command,
+        exit_code: evidence.exit_code,
+        timed_out: evidence.timed_out,
+        output_tail: evidence.output_tail,
+        run_ms: evidence.run_ms,
+    });
+    v1::Verdict {
+        decision: decision.into(),
+        findings: verdict.findings.into_iter().map(finding_into_proto).collect(),
+        evidence: evidence.collect(),
+    }
+}
+
+pub(super) fn finding_from_proto(finding: v1::Finding) -> Finding {
+    Finding { task: finding.task, text: finding.text }
+}
+
+pub(super) fn finding_into_proto(finding: Finding) -> v1::Finding {
+    v1::Finding { task: finding.task, text: finding.text }
+}
+
+/// What the protocol allows for the last part of an output.
+pub(super) const MAX_TAIL_BYTES: usize = 4 * 1024;
+
+/// The end of a text, at most so many bytes and no half character.
+pub(super) fn clipped(text: String, most: usize) -> String {
+    let mut start = text.len().saturating_sub(most);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    if start == 0 { text } else { text[start..].to_owned() }
+}

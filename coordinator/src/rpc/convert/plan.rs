@@ -1,0 +1,316 @@
+//! Plans, for listings and reports.
+
+use wavegate_engine::{
+    LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource, WaveBlock, WaveState,
+    estimate::Estimates,
+    spec::{PlanSpec, ThorKind},
+};
+use wavegate_proto::v1;
+
+use super::{
+    FieldError, mode_into_proto, session::workspace_into_proto, text_of, tier_into_proto, usage_into_proto,
+    verdict_into_proto, worker::lease_state_into_proto, wrong,
+};
+use crate::{
+    driver::Holds,
+    planfile,
+    store::reader::{
+        EventRecord, LeaseDetail, PlanDetail, PlanSummary, TaskDetail, VerdictDetail, WaveDetail,
+    },
+};
+
+pub(crate) fn mode_from_proto(mode: v1::Mode) -> Option<Mode> {
+    match mode {
+        v1::Mode::Unspecified => None,
+        v1::Mode::Standard => Some(Mode::Standard),
+        v1::Mode::Max => Some(Mode::Max),
+    }
+}
+
+/// The reading of a plan file, as it is told on the wire.
+#[must_use]
+pub fn diagnostics_of(reading: &planfile::Reading) -> Vec<v1::Diagnostic> {
+    let told = reading.diagnostics.iter().map(|found| v1::Diagnostic {
+        severity: match found.severity {
+            planfile::Severity::Error => v1::Severity::Error,
+            planfile::Severity::Warning => v1::Severity::Warning,
+        }
+        .into(),
+        file: found.file.clone(),
+        line: found.line,
+        column: found.column,
+        message: found.message.clone(),
+    });
+    told.collect()
+}
+
+pub(crate) fn outline_into_proto(spec: &PlanSpec) -> v1::PlanOutline {
+    v1::PlanOutline {
+        name: spec.name.clone(),
+        waves: count(spec.waves.len()),
+        tasks: count(spec.waves.iter().map(|wave| wave.tasks.len()).sum()),
+        estimates: Some(estimates_into_proto(&wavegate_engine::estimate::estimates(spec))),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Prices are not known to this version, and neither are times of agents: both are left out.
+pub(crate) fn estimates_into_proto(estimates: &Estimates) -> v1::Estimates {
+    let estimate = |mode: v1::Mode, tokens| v1::Estimate {
+        mode: mode.into(),
+        tokens,
+        cost_micro_usd: None,
+        wall_ms: None,
+    };
+    v1::Estimates {
+        standard: Some(estimate(v1::Mode::Standard, estimates.standard_tokens)),
+        max: Some(estimate(v1::Mode::Max, estimates.max_tokens)),
+        agent_tasks: estimates.agent_tasks,
+        advice: estimates.advice.clone().unwrap_or_default(),
+    }
+}
+
+pub(crate) fn summary_into_proto(summary: &PlanSummary) -> v1::PlanSummary {
+    let state = match summary.row.state {
+        PlanState::AwaitingApproval => v1::PlanState::AwaitingApproval,
+        PlanState::Running => v1::PlanState::Running,
+        PlanState::Paused(_) => v1::PlanState::Paused,
+        PlanState::Done => v1::PlanState::Done,
+        PlanState::Blocked(_) => v1::PlanState::Blocked,
+        PlanState::Cancelled => v1::PlanState::Cancelled,
+    };
+    v1::PlanSummary {
+        id: summary.id.0,
+        name: summary.name.clone(),
+        state: state.into(),
+        reason: plan_reason(summary.row.state).to_owned(),
+        mode: mode_into_proto(summary.row.mode).into(),
+        tier: tier_into_proto(summary.row.tier).into(),
+        waves: summary.waves,
+        waves_done: summary.waves_done,
+        tasks: summary.tasks,
+        tasks_done: summary.tasks_done,
+        tasks_running: summary.tasks_running,
+        created_ms: summary.created.0,
+        approved_ms: summary.row.approved.map_or(0, |time| time.0),
+        ended_ms: summary.row.ended.map_or(0, |time| time.0),
+        usage: Some(usage_into_proto(summary.usage)),
+    }
+}
+
+/// Why it is paused or blocked, in words.
+fn plan_reason(state: PlanState) -> &'static str {
+    match state {
+        PlanState::Paused(PauseReason::Operator) => "by an operator",
+        PlanState::Paused(PauseReason::Budget) => "the next grant would pass the budget",
+        PlanState::Paused(PauseReason::NoWorker) => "no worker can do what waits; goes on when one comes",
+        PlanState::Paused(PauseReason::Integration) => "integrating failed three times",
+        PlanState::Paused(PauseReason::TargetMoved) => "the plan's tree moved five times under a wave",
+        PlanState::Paused(PauseReason::Validation) => "Thor gave no verdict three times",
+        PlanState::Paused(PauseReason::Store) => "the database refuses a change of this plan",
+        PlanState::Blocked(reason) => wave_reason(reason),
+        PlanState::AwaitingApproval | PlanState::Running | PlanState::Done | PlanState::Cancelled => "",
+    }
+}
+
+fn wave_reason(reason: WaveBlock) -> &'static str {
+    match reason {
+        WaveBlock::Tasks => "a task is blocked and nothing else of its wave can run",
+        WaveBlock::Escalated => "Thor's rejections need a person's decision",
+    }
+}
+
+fn task_reason(reason: TaskBlock) -> &'static str {
+    match reason {
+        TaskBlock::Failures => "failed too often",
+        TaskBlock::Lost => "its worker vanished",
+        TaskBlock::Held => "its worker vanished; a person decides whether it may run again (on_lost: hold)",
+        TaskBlock::Rejections => "rejected by Thor; a person decides",
+    }
+}
+
+pub(crate) fn plan_into_proto(plan: PlanDetail, holds: &Holds, estimates: &Estimates) -> v1::Plan {
+    v1::Plan {
+        summary: Some(summary_into_proto(&plan.summary)),
+        workspace: workspace_into_proto(plan.head.project.workspace).into(),
+        tree: text_of(plan.summary.row.tree),
+        external_thor: plan.head.thor == ThorKind::External,
+        source: plan.source.clone(),
+        estimates: Some(estimates_into_proto(estimates)),
+        waves: waves_into_proto(plan, holds),
+    }
+}
+
+pub(crate) fn waves_into_proto(plan: PlanDetail, holds: &Holds) -> Vec<v1::Wave> {
+    let wave_keys: Vec<_> = plan.waves.iter().map(|wave| wave.spec.key.clone()).collect();
+    let task_keys: Vec<_> =
+        plan.waves.iter().flat_map(|wave| &wave.tasks).map(|task| task.spec.key.clone()).collect();
+    let waves = plan.waves.into_iter().zip(0..);
+    waves.map(|(wave, ix)| wave_into_proto(wave, ix, holds, &wave_keys, &task_keys)).collect()
+}
+
+fn wave_into_proto(
+    wave: WaveDetail,
+    ix: u32,
+    holds: &Holds,
+    wave_keys: &[String],
+    task_keys: &[String],
+) -> v1::Wave {
+    let state = match wave.row.state {
+        WaveState::Waiting => v1::WaveState::Waiting,
+        WaveState::Running => v1::WaveState::Running,
+        WaveState::Integrating => v1::WaveState::Integrating,
+        WaveState::Validating => v1::WaveState::Validating,
+        WaveState::Publishing => v1::WaveState::Publishing,
+        WaveState::Done => v1::WaveState::Done,
+        WaveState::Blocked(_) => v1::WaveState::Blocked,
+        WaveState::Cancelled => v1::WaveState::Cancelled,
+    };
+    let reason = match wave.row.state {
+        WaveState::Blocked(reason) => wave_reason(reason).to_owned(),
+        WaveState::Waiting
+        | WaveState::Running
+        | WaveState::Integrating
+        | WaveState::Validating
+        | WaveState::Publishing
+        | WaveState::Done
+        | WaveState::Cancelled => holds.waves.get(&wavegate_engine::WaveIx(ix)).cloned().unwrap_or_default(),
+    };
+    v1::Wave {
+        key: wave.spec.key,
+        name: wave.spec.name,
+        state: state.into(),
+        reason,
+        round: wave.row.round,
+        depends_on: wave
+            .spec
+            .depends_on
+            .iter()
+            .filter_map(|wave| wave_keys.get(wave.at()).cloned())
+            .collect(),
+        tasks: wave.tasks.into_iter().map(|task| task_into_proto(task, holds, task_keys)).collect(),
+        candidate: text_of(wave.row.candidate),
+        verdicts: wave.verdicts.into_iter().map(recorded_into_proto).collect(),
+    }
+}
+
+fn recorded_into_proto(verdict: VerdictDetail) -> v1::RecordedVerdict {
+    v1::RecordedVerdict {
+        round: verdict.round,
+        candidate: text_of(verdict.candidate),
+        verdict: Some(verdict_into_proto(verdict.verdict)),
+        by: verdict.by,
+        note: verdict.note,
+        at_ms: verdict.at.0,
+        is_override: verdict.source == VerdictSource::Override,
+    }
+}
+
+fn task_into_proto(task: TaskDetail, holds: &Holds, task_keys: &[String]) -> v1::Task {
+    let (state, reason) = match task.row.state {
+        TaskState::Pending { .. } => {
+            (v1::TaskState::Pending, holds.tasks.get(&task.ix).cloned().unwrap_or_default())
+        }
+        TaskState::Leased => (v1::TaskState::Leased, String::new()),
+        TaskState::Submitted => (v1::TaskState::Submitted, String::new()),
+        TaskState::Done => (v1::TaskState::Done, String::new()),
+        TaskState::Blocked(reason) => (v1::TaskState::Blocked, task_reason(reason).to_owned()),
+        TaskState::Skipped => (v1::TaskState::Skipped, String::new()),
+        TaskState::Cancelled => (v1::TaskState::Cancelled, String::new()),
+    };
+    let open = task.attempts.iter().rev().find(|attempt| attempt.lease.state.is_open());
+    let lease_state =
+        open.map_or(v1::LeaseState::Unspecified, |open| lease_state_into_proto(open.lease.state));
+    v1::Task {
+        state: state.into(),
+        reason,
+        attempt: task.row.attempt,
+        failures: task.row.failures,
+        losses: task.row.losses,
+        rejections: task.row.rejections,
+        runner: task.spec.runner,
+        model: task.spec.model.unwrap_or_default(),
+        priority: u32::from(task.spec.priority),
+        depends_on: task
+            .spec
+            .depends_on
+            .iter()
+            .filter_map(|task| task_keys.get(task.at()).cloned())
+            .collect(),
+        lease_id: open.map(|open| open.lease.id.to_string()).unwrap_or_default(),
+        lease_state: lease_state.into(),
+        worker: open.map(|open| open.worker_name.clone()).unwrap_or_default(),
+        key: task.spec.key,
+        title: task.spec.title,
+        attempts: task.attempts.into_iter().map(attempt_into_proto).collect(),
+    }
+}
+
+fn attempt_into_proto(attempt: LeaseDetail) -> v1::Attempt {
+    let number = match attempt.lease.work {
+        wavegate_engine::LeaseWork::Task { attempt, .. } => attempt,
+        wavegate_engine::LeaseWork::Integrate | wavegate_engine::LeaseWork::Validate { .. } => 0,
+    };
+    let ended = match attempt.lease.state {
+        LeaseState::Finished => "finished".to_owned(),
+        LeaseState::Released(reason) => format!("released: {reason}"),
+        LeaseState::Lost => "lost".to_owned(),
+        LeaseState::Granted
+        | LeaseState::Running
+        | LeaseState::Cancelling
+        | LeaseState::Unreachable { .. } => String::new(),
+    };
+    let result = attempt.result.as_ref();
+    let outcome = match result {
+        Some(result) if result.accepted => result.outcome.as_str().to_owned(),
+        Some(result) => format!("{ended}; its result ({}) came too late", result.outcome),
+        None => ended,
+    };
+    v1::Attempt {
+        attempt: number,
+        lease_id: attempt.lease.id.to_string(),
+        lease_state: lease_state_into_proto(attempt.lease.state).into(),
+        outcome,
+        summary: result.map(|result| result.summary.clone()).unwrap_or_default(),
+        exit_code: result.and_then(|result| result.exit_code),
+        worker: attempt.worker_name,
+        granted_ms: attempt.lease.granted.0,
+        ended_ms: attempt.lease.ended.map_or(0, |time| time.0),
+        run_ms: result.map_or(0, |result| result.run_ms),
+        usage: Some(usage_into_proto(result.map_or(attempt.lease.progress, |result| result.usage))),
+        output_tail: result.map(|result| result.output_tail.clone()).unwrap_or_default(),
+        output_json: result.map(|result| result.output_json.clone()).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn event_into_proto(event: EventRecord) -> v1::Event {
+    v1::Event {
+        number: event.number,
+        at_ms: event.at.0,
+        plan_id: event.plan.map_or(0, |plan| plan.0),
+        wave: event.wave,
+        task: event.task,
+        lease_id: event.lease,
+        worker: event.worker,
+        actor: event.actor,
+        kind: event.kind,
+        reason: event.reason,
+        text: event.text,
+    }
+}
+
+/// The resolution that a request names.
+pub(crate) fn resolution_from_proto(
+    resolution: v1::Resolution,
+) -> Result<wavegate_engine::Resolution, FieldError> {
+    match resolution {
+        v1::Resolution::Approve => Ok(wavegate_engine::Resolution::Approve),
+        v1::Resolution::Rework => Ok(wavegate_engine::Resolution::Rework),
+        v1::Resolution::Skip => Ok(wavegate_engine::Resolution::Skip),
+        v1::Resolution::Cancel => Ok(wavegate_engine::Resolution::Cancel),
+        v1::Resolution::Unspecified => Err(wrong("resolution", "expected approve, rework, skip or cancel")),
+    }
+}

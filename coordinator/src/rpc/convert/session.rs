@@ -1,0 +1,297 @@
+//! Messages of a session.
+
+use wavegate_engine::{
+    Digest, Hello, LeaseId, LeaseRow, Outcome, ReleaseReason, Report, Role, Runner, SessionEvent, SessionId,
+    WorkerId,
+    spec::{WorkSpec, WorkspaceKind},
+};
+use wavegate_proto::{PROTOCOL_VERSION, v1};
+
+use super::{
+    FieldError, MAX_TAIL_BYTES, clipped, finding_from_proto, finding_into_proto, maybe_digest, text_of,
+    usage_from_proto, verdict_from_proto, wrong,
+};
+use crate::{
+    driver::{Outgoing, Work, WorkBody},
+    rpc::Services,
+};
+
+/// A worker's message after its hello.
+pub(crate) enum Incoming {
+    Event(SessionEvent),
+    /// A report that is an artifact.
+    ReportIn {
+        lease: LeaseId,
+        digest: Digest,
+    },
+    /// Of a newer version: ignored.
+    Unknown,
+}
+
+/// A message that cannot be read, and the lease whose worker waits for an answer to it.
+pub(crate) struct Unreadable {
+    pub(crate) lease: Option<String>,
+    pub(crate) reason: String,
+}
+
+impl From<FieldError> for Unreadable {
+    fn from(error: FieldError) -> Self {
+        Self { lease: None, reason: error.to_string() }
+    }
+}
+
+fn lease(text: &str) -> Result<LeaseId, FieldError> {
+    text.parse().map_err(|error| wrong("lease_id", error))
+}
+
+/// Leases that a peer names; what is no lease id is none of ours.
+fn leases(texts: &[String]) -> Vec<LeaseId> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+pub(crate) fn hello_from_proto(hello: v1::Hello) -> Result<Hello, FieldError> {
+    for (field, text) in
+        [("worker_id", &hello.worker_id), ("instance", &hello.instance), ("name", &hello.name)]
+    {
+        if text.is_empty() || text.len() > 256 {
+            return Err(wrong(field, format!("{} bytes, expected 1 to 256", text.len())));
+        }
+    }
+    let held = leases(&hello.held);
+    let roles = hello.roles().filter_map(role_from_proto).collect();
+    let runner =
+        |runner: v1::Runner| Runner { name: runner.name, version: runner.version, account: runner.account };
+    Ok(Hello {
+        worker: WorkerId::from(hello.worker_id.as_str()),
+        roles,
+        held,
+        instance: hello.instance,
+        name: hello.name,
+        host: hello.host,
+        version: hello.version,
+        runners: hello.runners.into_iter().map(runner).collect(),
+        labels: hello.labels,
+        slots: hello.slots,
+        draining: hello.draining,
+    })
+}
+
+/// Roles of a newer version are none that we could lease for.
+fn role_from_proto(role: v1::Role) -> Option<Role> {
+    match role {
+        v1::Role::Executor => Some(Role::Executor),
+        v1::Role::Thor => Some(Role::Thor),
+        v1::Role::Coordinator => Some(Role::Coordinator),
+        v1::Role::Unspecified => None,
+    }
+}
+
+pub(crate) fn event_from_proto(message: v1::WorkerMessage) -> Result<Incoming, Unreadable> {
+    use v1::worker_message::Message as M;
+    let event = match message.message {
+        None => return Ok(Incoming::Unknown),
+        Some(M::Hello(hello)) => SessionEvent::Hello(Box::new(hello_from_proto(hello)?)),
+        Some(M::Heartbeat(heartbeat)) => SessionEvent::Heartbeat {
+            number: heartbeat.number,
+            held: leases(&heartbeat.held),
+            last_grant: heartbeat.last_grant,
+        },
+        Some(M::Started(started)) => SessionEvent::Started { lease: lease(&started.lease_id)? },
+        Some(M::Progress(progress)) => SessionEvent::Progress {
+            lease: lease(&progress.lease_id)?,
+            usage: usage_from_proto(progress.usage),
+        },
+        Some(M::Finished(finished)) => return finished_from_proto(finished),
+        Some(M::Released(released)) => {
+            let id = released.lease_id.clone();
+            released_from_proto(released)
+                .map_err(|error| Unreadable { lease: Some(id), reason: error.to_string() })?
+        }
+        Some(M::Draining(v1::Draining {})) => SessionEvent::Draining,
+    };
+    Ok(Incoming::Event(event))
+}
+
+fn finished_from_proto(finished: v1::Finished) -> Result<Incoming, Unreadable> {
+    let answer =
+        |error: FieldError| Unreadable { lease: Some(finished.lease_id.clone()), reason: error.to_string() };
+    let id = lease(&finished.lease_id).map_err(answer)?;
+    match finished.body.clone() {
+        Some(v1::finished::Body::Report(report)) => {
+            let report = Box::new(report_from_proto(report).map_err(answer)?);
+            Ok(Incoming::Event(SessionEvent::Finished { lease: id, report, past: None }))
+        }
+        Some(v1::finished::Body::ReportDigest(text)) => {
+            let digest = text.parse().map_err(|error| answer(wrong("report_digest", error)))?;
+            Ok(Incoming::ReportIn { lease: id, digest })
+        }
+        None => Err(answer(wrong("body", "expected a report or its digest"))),
+    }
+}
+
+fn released_from_proto(released: v1::Released) -> Result<SessionEvent, FieldError> {
+    let reason = match released.reason() {
+        v1::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
+        v1::ReleaseReason::Drain => ReleaseReason::Drain,
+        v1::ReleaseReason::SelfFenced => ReleaseReason::SelfFenced,
+        // What a newer worker could not do for a reason that we do not know.
+        v1::ReleaseReason::Unable | v1::ReleaseReason::Unspecified => ReleaseReason::Unable,
+    };
+    let lease = lease(&released.lease_id)?;
+    Ok(SessionEvent::Released { lease, reason, note: released.note, past: None })
+}
+
+pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError> {
+    let outcome = match report.outcome() {
+        v1::Outcome::Succeeded => Outcome::Succeeded,
+        v1::Outcome::Failed => Outcome::Failed,
+        v1::Outcome::TimedOut => Outcome::TimedOut,
+        v1::Outcome::Skipped => Outcome::Skipped,
+        v1::Outcome::Conflict => Outcome::Conflict,
+        v1::Outcome::Unspecified => return Err(wrong("outcome", "expected one that this version knows")),
+    };
+    Ok(Report {
+        outcome,
+        exit_code: report.exit_code,
+        summary: report.summary,
+        output_tail: clipped(report.output_tail, MAX_TAIL_BYTES),
+        run_ms: report.run_ms,
+        usage: usage_from_proto(report.usage),
+        output_json: report.output_json,
+        changes: maybe_digest("changes", &report.changes)?,
+        changed_files: report.changed_files,
+        candidate: maybe_digest("candidate", &report.candidate)?,
+        conflicts: report.conflicts.into_iter().map(finding_from_proto).collect(),
+        verdict: report.verdict.map(verdict_from_proto).transpose()?,
+    })
+}
+
+pub(crate) fn outgoing_into_proto(
+    message: Outgoing,
+    session: SessionId,
+    services: &Services,
+) -> v1::CoordinatorMessage {
+    use v1::coordinator_message::Message as M;
+    let texts = |leases: Vec<LeaseId>| leases.iter().map(ToString::to_string).collect();
+    let message = match message {
+        Outgoing::Welcome => M::Welcome(welcome(session, services)),
+        Outgoing::Grant { number, lease, work } => M::Grant(grant(number, &lease, *work)),
+        Outgoing::HeartbeatAck { number, keep, stop } => {
+            M::HeartbeatAck(v1::HeartbeatAck { number, keep: texts(keep), stop: texts(stop) })
+        }
+        Outgoing::Cancel { lease, reason } => {
+            M::Cancel(v1::Cancel { lease_id: lease.to_string(), reason: reason.to_owned() })
+        }
+        Outgoing::Accepted { lease } => M::Accepted(v1::Accepted { lease_id: lease.to_string() }),
+        Outgoing::Refused { lease, reason } => {
+            M::Refused(v1::Refused { lease_id: lease.to_string(), reason })
+        }
+        Outgoing::Drain { reason } => M::Drain(v1::Drain { reason }),
+        Outgoing::Goodbye { reason, permanent } => M::Goodbye(v1::Goodbye { reason, permanent }),
+    };
+    v1::CoordinatorMessage { message: Some(message) }
+}
+
+fn welcome(session: SessionId, services: &Services) -> v1::Welcome {
+    v1::Welcome {
+        session_id: session.0.to_string(),
+        epoch_counter: services.epoch.counter,
+        epoch_nonce: services.epoch.nonce.clone(),
+        database_id: services.database_id.clone(),
+        heartbeat_ms: services.timings.heartbeat_ms,
+        fence_margin_ms: services.timings.fence_margin_ms,
+        kill_grace_ms: services.timings.kill_grace_ms,
+        protocol: PROTOCOL_VERSION,
+    }
+}
+
+fn grant(number: u64, lease: &LeaseRow, work: Work) -> v1::Grant {
+    v1::Grant {
+        number,
+        lease_id: lease.id.to_string(),
+        lost_after_ms: lease.lost_after_ms,
+        body: Some(v1::grant::Body::Work(work_into_proto(lease, work))),
+    }
+}
+
+fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
+    let kind = workspace_into_proto(work.workspace);
+    let (lease_kind, body) = match work.body {
+        WorkBody::Task { spec, base, layers, findings } => {
+            let attempt = match lease.work {
+                wavegate_engine::LeaseWork::Task { attempt, .. } => attempt,
+                wavegate_engine::LeaseWork::Integrate | wavegate_engine::LeaseWork::Validate { .. } => 0,
+            };
+            let (run, prompt) = match spec.work {
+                WorkSpec::Run(command) => (command, String::new()),
+                WorkSpec::Do(prompt) => (String::new(), prompt),
+            };
+            let layers = layers.iter().map(ToString::to_string).collect();
+            let task = v1::TaskWork {
+                key: spec.key,
+                attempt,
+                runner: spec.runner,
+                run,
+                prompt,
+                model: spec.model.unwrap_or_default(),
+                setup: spec.setup,
+                skip_if: spec.skip_if.unwrap_or_default(),
+                timeout_ms: spec.timeout_ms,
+                env: spec.env,
+                workspace: Some(v1::Workspace { kind: kind.into(), base: text_of(base), layers }),
+                findings: findings.into_iter().map(finding_into_proto).collect(),
+            };
+            (v1::LeaseKind::Task, v1::work::Body::Task(task))
+        }
+        WorkBody::Integrate { base, results } => {
+            let results = results.into_iter().map(|result| v1::TaskResult {
+                key: result.key,
+                changes: text_of(result.changes),
+                built_on: result.built_on,
+                base: text_of(result.base),
+            });
+            let integrate = v1::IntegrateWork { base: text_of(base), results: results.collect() };
+            (v1::LeaseKind::Integrate, v1::work::Body::Integrate(integrate))
+        }
+        WorkBody::Validate { candidate, tasks, verify } => {
+            // A candidate of workspace none names results, not a tree.
+            let base =
+                if work.workspace == WorkspaceKind::None { String::new() } else { candidate.to_string() };
+            let timeout_ms = tasks.iter().map(|task| task.spec.timeout_ms).max().unwrap_or(0);
+            let mut env: Vec<String> = tasks.iter().flat_map(|task| task.spec.env.clone()).collect();
+            env.sort();
+            env.dedup();
+            let tasks = tasks.into_iter().map(|task| v1::TaskCheck {
+                key: task.spec.key,
+                instructions: match task.spec.work {
+                    WorkSpec::Run(text) | WorkSpec::Do(text) => text,
+                },
+                claim: task.claim,
+                changes: text_of(task.changes),
+                verify: task.spec.verify,
+                timeout_ms: task.spec.timeout_ms,
+                setup: task.spec.setup,
+            });
+            let workspace = Some(v1::Workspace { kind: kind.into(), base, layers: Vec::new() });
+            let validate = v1::ValidateWork { workspace, tasks: tasks.collect(), verify, timeout_ms, env };
+            (v1::LeaseKind::Validate, v1::work::Body::Validate(validate))
+        }
+    };
+    v1::Work {
+        kind: lease_kind.into(),
+        plan_id: work.plan.0,
+        plan_name: work.plan_name,
+        wave: work.wave,
+        round: lease.round,
+        body: Some(body),
+        vars: work.vars.into_iter().collect(),
+    }
+}
+
+pub(crate) fn workspace_into_proto(kind: WorkspaceKind) -> v1::WorkspaceKind {
+    match kind {
+        WorkspaceKind::None => v1::WorkspaceKind::None,
+        WorkspaceKind::Dir => v1::WorkspaceKind::Dir,
+        WorkspaceKind::Git => v1::WorkspaceKind::Git,
+    }
+}

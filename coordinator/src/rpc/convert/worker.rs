@@ -1,0 +1,77 @@
+//! Workers and their leases, for listings.
+
+use wavegate_engine::{LeaseKind, LeaseState, LeaseWork, Role, WorkerId};
+use wavegate_proto::v1;
+
+use crate::store::reader::{OpenLease, WorkerDetail};
+
+pub(crate) fn worker_into_proto(worker: WorkerDetail, connected: &[WorkerId]) -> v1::Worker {
+    let row = worker.row;
+    let state = match (connected.contains(&row.id), row.draining) {
+        (false, _) => v1::WorkerState::Gone,
+        (true, true) => v1::WorkerState::Draining,
+        (true, false) => v1::WorkerState::Connected,
+    };
+    let runner =
+        |it: wavegate_engine::Runner| v1::Runner { name: it.name, version: it.version, account: it.account };
+    v1::Worker {
+        worker_id: row.id.to_string(),
+        name: row.name,
+        host: row.host,
+        version: row.version,
+        state: state.into(),
+        roles: row.roles.into_iter().map(|role| role_into_proto(role).into()).collect(),
+        runners: row.runners.into_iter().map(runner).collect(),
+        labels: row.labels,
+        slots: row.slots,
+        leases: worker.leases.into_iter().map(lease_into_proto).collect(),
+        first_seen_ms: row.first_seen.0,
+        last_seen_ms: row.last_seen.0,
+    }
+}
+
+fn role_into_proto(role: Role) -> v1::Role {
+    match role {
+        Role::Executor => v1::Role::Executor,
+        Role::Thor => v1::Role::Thor,
+        Role::Coordinator => v1::Role::Coordinator,
+    }
+}
+
+fn lease_into_proto(open: OpenLease) -> v1::WorkerLease {
+    let attempt = match open.lease.work {
+        LeaseWork::Task { attempt, .. } => attempt,
+        LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
+    };
+    v1::WorkerLease {
+        lease_id: open.lease.id.to_string(),
+        kind: kind_into_proto(open.lease.work.kind()).into(),
+        state: lease_state_into_proto(open.lease.state).into(),
+        plan_id: open.lease.plan.0,
+        plan_name: open.plan_name,
+        wave: open.wave,
+        task: open.task,
+        attempt,
+        granted_ms: open.lease.granted.0,
+    }
+}
+
+fn kind_into_proto(kind: LeaseKind) -> v1::LeaseKind {
+    match kind {
+        LeaseKind::Task => v1::LeaseKind::Task,
+        LeaseKind::Integrate => v1::LeaseKind::Integrate,
+        LeaseKind::Validate => v1::LeaseKind::Validate,
+    }
+}
+
+pub(crate) fn lease_state_into_proto(state: LeaseState) -> v1::LeaseState {
+    match state {
+        LeaseState::Granted => v1::LeaseState::Granted,
+        LeaseState::Running => v1::LeaseState::Running,
+        LeaseState::Cancelling => v1::LeaseState::Cancelling,
+        LeaseState::Unreachable { .. } => v1::LeaseState::Unreachable,
+        LeaseState::Finished => v1::LeaseState::Finished,
+        LeaseState::Released(_) => v1::LeaseState::Released,
+        LeaseState::Lost => v1::LeaseState::Lost,
+    }
+}

@@ -1,0 +1,71 @@
+//! What every service works with: the way to the driver, the reader, artifacts and logs. Owns the small
+//! things that services share.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use tokio::sync::watch;
+use tonic::Status;
+use wavegate_engine::PlanId;
+
+use super::{Access, session::SessionTimings, status};
+use crate::{
+    driver::{Handle, StoreError},
+    store::{Epoch, artifacts::Artifacts, logs::Logs, reader::Reader},
+};
+
+/// Everything that the services need; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    pub handle: Handle,
+    pub reader: Reader,
+    pub artifacts: Artifacts,
+    pub logs: Logs,
+    pub access: Arc<Access>,
+    pub epoch: Epoch,
+    pub database_id: String,
+    pub timings: SessionTimings,
+    /// Moves at every commit.
+    pub committed: watch::Receiver<u64>,
+    /// True when streams are to end.
+    pub stop: watch::Receiver<bool>,
+    /// Numbers sessions.
+    pub sessions: Arc<AtomicU64>,
+}
+
+impl Services {
+    /// Reads off the async threads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || read(&reader)).await;
+        Ok(read.map_err(status::internal)??)
+    }
+
+    /// The plan that a request names by id or name.
+    pub(super) async fn plan_id(&self, plan: &str) -> Result<PlanId, Status> {
+        if plan.is_empty() {
+            return Err(status::invalid("`plan` is empty, expected a plan's id or name"));
+        }
+        let name = plan.to_owned();
+        let found = self.read(move |reader| reader.plan_id(&name)).await?;
+        found.ok_or_else(|| status::not_found("plan", plan))
+    }
+
+    /// Waits for the next commit, but not for ever; false when streams are to end.
+    pub(super) async fn next_commit(&mut self) -> bool {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = self.committed.changed() => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+            _ = stop.wait_for(|stop| *stop) => return false,
+        }
+        !*self.stop.borrow()
+    }
+}
+
+/// Who asks, for the record.
+pub(super) fn by(text: String) -> String {
+    if text.trim().is_empty() { "operator".to_owned() } else { text }
+}

@@ -1,0 +1,27 @@
+//! The coordinator's gRPC services: sessions of workers, plans, Thor from outside, the fleet, bulk.
+//!
+//! Owns the wire: the generated types stop here (`convert` mirrors them in ours), `status` alone names
+//! gRPC codes, `access` says who may. Decides nothing: what changes something goes to the driver, what
+//! is read comes from the store's reader.
+
+mod access;
+mod bulk;
+mod convert;
+mod desk;
+mod fleet;
+mod logs;
+mod outbox;
+mod plans;
+mod report;
+mod server;
+mod session;
+mod status;
+mod thor;
+mod watch;
+
+pub use access::Access;
+pub use convert::diagnostics_of;
+pub use desk::Services;
+pub use outbox::SessionOutbox;
+pub use server::{ServeError, serve};
+pub use session::SessionTimings;

@@ -1,0 +1,239 @@
+//! PlanService: what an operator asks. Changes go to the driver, listings come from the reader, and why
+//! something waits from the engine's memory.
+
+use std::pin::Pin;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use wavegate_engine::{Digest, Input, PlanId, Reply, Resolve, estimate::estimates, spec::PlanSpec};
+use wavegate_proto::v1;
+
+use super::{Services, convert, desk::by, logs, report, status, watch};
+use crate::{driver::Submission, planfile};
+
+#[derive(Debug)]
+pub(super) struct PlanDesk(pub(super) Services);
+
+type Answer<T> = Result<Response<T>, Status>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl PlanDesk {
+    async fn spec(&self, plan: PlanId) -> Result<PlanSpec, Status> {
+        let found = self.0.read(move |reader| reader.spec(plan)).await?;
+        found.ok_or_else(|| status::not_found("plan", &plan.to_string()))
+    }
+
+    /// Applies what an operator asks of a plan, when the request carries the token.
+    async fn apply<T>(
+        &self,
+        request: &Request<T>,
+        plan: &str,
+        input: impl FnOnce(PlanId) -> Input,
+    ) -> Result<Reply, Status> {
+        self.0.access.check(request.metadata())?;
+        let plan = self.0.plan_id(plan).await?;
+        Ok(self.0.handle.apply(input(plan)).await?)
+    }
+
+    /// A digest that names a tree which was uploaded before.
+    fn base_tree(&self, text: &str) -> Result<Option<Digest>, Status> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let digest: Digest =
+            text.parse().map_err(|error| status::invalid(format!("`base_tree`: {error}")))?;
+        if self.0.artifacts.missing(&[digest]).is_empty() {
+            return Ok(Some(digest));
+        }
+        Err(status::invalid(format!("`base_tree`: the artifact {digest} was not uploaded")))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::plan_service_server::PlanService for PlanDesk {
+    type WatchPlanStream = Streamed<v1::Event>;
+    type ReadLogsStream = Streamed<v1::ReadLogsResponse>;
+
+    async fn check_plan(&self, request: Request<v1::CheckPlanRequest>) -> Answer<v1::CheckPlanResponse> {
+        let request = request.into_inner();
+        let sets = request.set.into_iter().collect();
+        let reading = planfile::read(&request.source, &file_name(request.file_name), &sets);
+        let outline = reading.spec.as_ref().map(convert::outline_into_proto);
+        Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
+    }
+
+    async fn submit_plan(&self, request: Request<v1::SubmitPlanRequest>) -> Answer<v1::SubmitPlanResponse> {
+        self.0.access.check(request.metadata())?;
+        let request = request.into_inner();
+        let sets = request.set.into_iter().collect();
+        let file_name = file_name(request.file_name);
+        let reading = planfile::read(&request.source, &file_name, &sets);
+        let warnings = convert::diagnostics_of(&reading);
+        let Some(spec) = reading.spec else {
+            let lines: Vec<_> = reading.diagnostics.iter().map(ToString::to_string).collect();
+            return Err(status::invalid(lines.join("\n")));
+        };
+        let base = self.base_tree(&request.base_tree)?;
+        let submission = Submission { spec, source: request.source, file_name, base, by: by(request.by) };
+        let submitted = self.0.handle.submit(submission).await?;
+        Ok(Response::new(v1::SubmitPlanResponse {
+            plan_id: submitted.plan.0,
+            name: submitted.name,
+            warnings,
+        }))
+    }
+
+    async fn list_plans(&self, request: Request<v1::ListPlansRequest>) -> Answer<v1::ListPlansResponse> {
+        let open_only = request.into_inner().open_only;
+        let plans = self.0.read(|reader| reader.plans()).await?;
+        let plans = plans.iter().filter(|plan| !open_only || !plan.row.state.is_final());
+        Ok(Response::new(v1::ListPlansResponse { plans: plans.map(convert::summary_into_proto).collect() }))
+    }
+
+    async fn get_plan(&self, request: Request<v1::GetPlanRequest>) -> Answer<v1::GetPlanResponse> {
+        let asked = request.into_inner().plan;
+        let id = self.0.plan_id(&asked).await?;
+        let plan = self.0.read(move |reader| reader.plan(id)).await?;
+        let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
+        let holds = self.0.handle.holds(id).await?;
+        let estimates = estimates(&self.spec(id).await?);
+        Ok(Response::new(v1::GetPlanResponse {
+            plan: Some(convert::plan_into_proto(plan, &holds, &estimates)),
+        }))
+    }
+
+    async fn estimate_plan(
+        &self,
+        request: Request<v1::EstimatePlanRequest>,
+    ) -> Answer<v1::EstimatePlanResponse> {
+        let id = self.0.plan_id(&request.into_inner().plan).await?;
+        let estimates = convert::estimates_into_proto(&estimates(&self.spec(id).await?));
+        Ok(Response::new(v1::EstimatePlanResponse { estimates: Some(estimates) }))
+    }
+
+    async fn approve_plan(
+        &self,
+        request: Request<v1::ApprovePlanRequest>,
+    ) -> Answer<v1::ApprovePlanResponse> {
+        let asked = request.get_ref().clone();
+        let mode = convert::mode_from_proto(asked.mode());
+        let name = asked.plan.clone();
+        let reply =
+            self.apply(&request, &name, |plan| Input::Approve { plan, mode, by: by(asked.by) }).await?;
+        let id = self.0.plan_id(&name).await?;
+        let warnings = model_warnings(&self.spec(id).await?);
+        let (mode, tier) = mode_and_tier(&reply);
+        Ok(Response::new(v1::ApprovePlanResponse { mode: mode.into(), tier: tier.into(), warnings }))
+    }
+
+    async fn set_mode(&self, request: Request<v1::SetModeRequest>) -> Answer<v1::SetModeResponse> {
+        let asked = request.get_ref().clone();
+        let mode = convert::mode_from_proto(asked.mode());
+        let mode = mode.ok_or_else(|| status::invalid("`mode`: expected standard or max"))?;
+        let reply =
+            self.apply(&request, &asked.plan, |plan| Input::SetMode { plan, mode, by: by(asked.by) }).await?;
+        let (mode, tier) = mode_and_tier(&reply);
+        Ok(Response::new(v1::SetModeResponse { mode: mode.into(), tier: tier.into() }))
+    }
+
+    async fn pause_plan(&self, request: Request<v1::PausePlanRequest>) -> Answer<v1::PausePlanResponse> {
+        let v1::PausePlanRequest { plan, by: who, note } = request.get_ref().clone();
+        self.apply(&request, &plan, |plan| Input::Pause { plan, by: by(who), note }).await?;
+        Ok(Response::new(v1::PausePlanResponse {}))
+    }
+
+    async fn resume_plan(&self, request: Request<v1::ResumePlanRequest>) -> Answer<v1::ResumePlanResponse> {
+        let v1::ResumePlanRequest { plan, by: who, add_tokens, add_micro_usd } = request.get_ref().clone();
+        self.apply(&request, &plan, |plan| Input::Resume { plan, by: by(who), add_tokens, add_micro_usd })
+            .await?;
+        Ok(Response::new(v1::ResumePlanResponse {}))
+    }
+
+    async fn cancel_plan(&self, request: Request<v1::CancelPlanRequest>) -> Answer<v1::CancelPlanResponse> {
+        let v1::CancelPlanRequest { plan, by: who, note } = request.get_ref().clone();
+        self.apply(&request, &plan, |plan| Input::Cancel { plan, by: by(who), note }).await?;
+        Ok(Response::new(v1::CancelPlanResponse {}))
+    }
+
+    async fn retry_task(&self, request: Request<v1::RetryTaskRequest>) -> Answer<v1::RetryTaskResponse> {
+        let v1::RetryTaskRequest { plan, task, by: who } = request.get_ref().clone();
+        self.apply(&request, &plan, |plan| Input::Retry { plan, task, by: by(who) }).await?;
+        Ok(Response::new(v1::RetryTaskResponse {}))
+    }
+
+    async fn resolve_wave(
+        &self,
+        request: Request<v1::ResolveWaveRequest>,
+    ) -> Answer<v1::ResolveWaveResponse> {
+        let asked = request.get_ref().clone();
+        let resolution = convert::resolution_from_proto(asked.resolution());
+        let resolution = resolution.map_err(|error| status::invalid(error.to_string()))?;
+        let v1::ResolveWaveRequest { plan, wave, tasks, note, by: who, .. } = asked;
+        let resolve = Resolve { wave, resolution, tasks, note, by: by(who) };
+        self.apply(&request, &plan, |plan| Input::Resolve { plan, resolve }).await?;
+        Ok(Response::new(v1::ResolveWaveResponse {}))
+    }
+
+    async fn watch_plan(&self, request: Request<v1::WatchPlanRequest>) -> Answer<Self::WatchPlanStream> {
+        let request = request.into_inner();
+        let plan = self.0.plan_id(&request.plan).await?;
+        Ok(Response::new(Box::pin(watch::events(self.0.clone(), plan, request.after, request.forever))))
+    }
+
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+        let request = request.into_inner();
+        let plan = self.0.plan_id(&request.plan).await?;
+        logs::check_task(&self.0, plan, &request.task).await?;
+        Ok(Response::new(Box::pin(logs::read(self.0.clone(), plan, request))))
+    }
+
+    async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        let asked = request.into_inner().plan;
+        let id = self.0.plan_id(&asked).await?;
+        let plan = self.0.read(move |reader| reader.plan(id)).await?;
+        let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
+        let workers = self.0.read(|reader| reader.workers()).await?;
+        let holds = self.0.handle.holds(id).await?;
+        let estimates = estimates(&self.spec(id).await?);
+        let figures = report::figures(&plan, &workers);
+        let summary = convert::summary_into_proto(&plan.summary);
+        Ok(Response::new(v1::GetReportResponse {
+            estimates: Some(convert::estimates_into_proto(&estimates)),
+            usage: summary.usage,
+            plan: Some(summary),
+            waves: convert::waves_into_proto(plan, &holds),
+            ..figures
+        }))
+    }
+}
+
+fn file_name(given: String) -> String {
+    if given.is_empty() { "plan.yaml".to_owned() } else { given }
+}
+
+fn mode_and_tier(reply: &Reply) -> (v1::Mode, v1::Tier) {
+    match reply {
+        Reply::Mode { mode, tier, .. } => {
+            (convert::mode_into_proto(Some(*mode)), convert::tier_into_proto(Some(*tier)))
+        }
+        Reply::Done => (v1::Mode::Unspecified, v1::Tier::Unspecified),
+    }
+}
+
+/// Models that a person should know of before agents run on them.
+fn model_warnings(spec: &PlanSpec) -> Vec<String> {
+    let tasks = spec.waves.iter().flat_map(|wave| &wave.tasks).filter(|task| task.is_agent());
+    tasks
+        .filter_map(|task| {
+            let model = task.model.as_deref()?;
+            let key = &task.key;
+            if model.contains("haiku") && !task.is_trivial() {
+                Some(format!("{key}: {model} is for trivial tasks only; it runs on sonnet"))
+            } else if model.contains("haiku") || model.contains("sonnet") {
+                None
+            } else {
+                Some(format!("{key}: runs on {model}, as its file says"))
+            }
+        })
+        .collect()
+}

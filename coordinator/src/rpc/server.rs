@@ -1,0 +1,84 @@
+//! The server itself: all services on one listener, until it is told to stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use wavegate_proto::v1::{
+    bulk_service_server::BulkServiceServer, fleet_service_server::FleetServiceServer,
+    plan_service_server::PlanServiceServer, thor_service_server::ThorServiceServer,
+    worker_service_server::WorkerServiceServer,
+};
+
+use super::{
+    Services, bulk::BulkDesk, fleet::FleetDesk, plans::PlanDesk, session::WorkerDesk, thor::ThorDesk,
+};
+
+/// A peer that does not answer a ping within two of these is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Connections that do not end by themselves are cut after this.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// A listing of a plan of ten thousand tasks is larger than gRPC's usual limit.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// A plan file, and a little.
+const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// The server ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the descriptors for reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves until `stop` resolves: then streams are ended first, and connections that stay open are cut.
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    end_streams: watch::Sender<bool>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<WorkerServiceServer<WorkerDesk>>().await;
+    reporter.set_serving::<PlanServiceServer<PlanDesk>>().await;
+    reporter.set_serving::<FleetServiceServer<FleetDesk>>().await;
+    reporter.set_serving::<ThorServiceServer<ThorDesk>>().await;
+    reporter.set_serving::<BulkServiceServer<BulkDesk>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wavegate_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let plans = PlanServiceServer::new(PlanDesk(services.clone()))
+        .max_encoding_message_size(MAX_ANSWER_BYTES)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let mut ended = end_streams.subscribe();
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(WorkerServiceServer::new(WorkerDesk(services.clone())))
+        .add_service(plans)
+        .add_service(FleetServiceServer::new(FleetDesk(services.clone())))
+        .add_service(ThorServiceServer::new(ThorDesk(services.clone())))
+        .add_service(BulkServiceServer::new(BulkDesk(services)))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            // A sender that is gone means the same.
+            let _ = ended.wait_for(|ended| *ended).await;
+        });
+    tokio::pin!(server);
+    tokio::select! {
+        served = &mut server => return Ok(served?),
+        () = stop => {}
+    }
+    end_streams.send_replace(true);
+    match tokio::time::timeout(STOP_PATIENCE, server).await {
+        Ok(served) => Ok(served?),
+        Err(_) => Ok(()),
+    }
+}

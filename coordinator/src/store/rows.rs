@@ -1,0 +1,215 @@
+//! Columns into domain values: the one place that knows how each is written. Columns by name; a value
+//! that means nothing is said with its column.
+
+use std::str::FromStr;
+
+use rusqlite::{Row, types::FromSql};
+use wavegate_engine::{
+    Digest, LeaseId, LeaseKind, LeaseRow, LeaseState, LeaseWork, Mode, PlanId, PlanRow, PlanState, Role,
+    Runner, TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId,
+    WorkerRow, spec::Budget,
+};
+
+use super::error::unknown;
+use crate::driver::StoreError;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+pub(super) fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T> {
+    Ok(row.get(column)?)
+}
+
+/// A number that SQLite keeps as i64.
+pub(super) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: &str) -> Result<T> {
+    let found: i64 = get(row, column)?;
+    T::try_from(found).map_err(|_| unknown(column, found))
+}
+
+pub(super) fn maybe_number<T: TryFrom<i64>>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    let found: Option<i64> = get(row, column)?;
+    found.map(|found| T::try_from(found).map_err(|_| unknown(column, found))).transpose()
+}
+
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> Result<T> {
+    let found: String = get(row, column)?;
+    found.parse().map_err(|_| unknown(column, found))
+}
+
+pub(super) fn maybe_digest(row: &Row<'_>, column: &str) -> Result<Option<Digest>> {
+    let found: Option<String> = get(row, column)?;
+    found.map(|found| found.parse().map_err(|_| unknown(column, found))).transpose()
+}
+
+pub(super) fn maybe_utc(row: &Row<'_>, column: &str) -> Result<Option<Utc>> {
+    Ok(get::<Option<i64>>(row, column)?.map(Utc))
+}
+
+fn word<T>(row: &Row<'_>, column: &str, from: impl Fn(&str) -> Option<T>) -> Result<T> {
+    let found: String = get(row, column)?;
+    from(&found).ok_or_else(|| unknown(column, found))
+}
+
+fn maybe_word<T>(row: &Row<'_>, column: &str, from: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+    let found: Option<String> = get(row, column)?;
+    found.map(|found| from(&found).ok_or_else(|| unknown(column, found))).transpose()
+}
+
+pub(super) fn usage(row: &Row<'_>, prefix: &str) -> Result<Usage> {
+    Ok(Usage {
+        tokens_in: number(row, &format!("{prefix}_in"))?,
+        tokens_out: number(row, &format!("{prefix}_out"))?,
+        tokens_cached: number(row, &format!("{prefix}_cached"))?,
+        cost_micro_usd: maybe_number(row, &format!("{prefix}_micro_usd"))?,
+    })
+}
+
+pub(super) fn mode(row: &Row<'_>) -> Result<Option<Mode>> {
+    maybe_word(row, "mode", Mode::from_word)
+}
+
+pub(super) fn tier(row: &Row<'_>) -> Result<Option<Tier>> {
+    maybe_word(row, "tier", Tier::from_word)
+}
+
+pub(super) fn plan_state(row: &Row<'_>) -> Result<PlanState> {
+    let reason: String = get(row, "reason")?;
+    word(row, "state", |state| PlanState::from_words(state, &reason))
+}
+
+pub(super) fn wave_state(row: &Row<'_>) -> Result<WaveState> {
+    let reason: String = get(row, "reason")?;
+    word(row, "state", |state| WaveState::from_words(state, &reason))
+}
+
+pub(super) fn task_state(row: &Row<'_>) -> Result<TaskState> {
+    let reason: String = get(row, "reason")?;
+    let not_before = maybe_utc(row, "not_before_ms")?;
+    word(row, "state", |state| TaskState::from_words(state, &reason, not_before))
+}
+
+pub(super) fn lease_state(row: &Row<'_>) -> Result<LeaseState> {
+    let reason: String = get(row, "reason")?;
+    word(row, "state", |state| LeaseState::from_words(state, &reason))
+}
+
+pub(super) fn plan_row(row: &Row<'_>) -> Result<PlanRow> {
+    Ok(PlanRow {
+        state: plan_state(row)?,
+        mode: mode(row)?,
+        tier: tier(row)?,
+        tree: maybe_digest(row, "tree")?,
+        spent: usage(row, "spent")?,
+        budget: Budget {
+            tokens: maybe_number(row, "budget_tokens")?,
+            micro_usd: maybe_number(row, "budget_micro_usd")?,
+        },
+        approved: maybe_utc(row, "approved_ms")?,
+        ended: maybe_utc(row, "ended_ms")?,
+    })
+}
+
+pub(super) fn wave_row(row: &Row<'_>) -> Result<WaveRow> {
+    Ok(WaveRow {
+        state: wave_state(row)?,
+        round: number(row, "round")?,
+        candidate: maybe_digest(row, "candidate")?,
+        target: maybe_digest(row, "target")?,
+        target_moves: number(row, "target_moves")?,
+        integrate_failures: number(row, "integrate_failures")?,
+        validate_failures: number(row, "validate_failures")?,
+    })
+}
+
+pub(super) fn task_row(row: &Row<'_>) -> Result<TaskRow> {
+    Ok(TaskRow {
+        state: task_state(row)?,
+        attempt: number(row, "attempt")?,
+        failures: number(row, "failures")?,
+        losses: number(row, "losses")?,
+        rejections: number(row, "rejections")?,
+        evidence_only: get(row, "evidence_only")?,
+        result: task_result(row)?,
+    })
+}
+
+fn task_result(row: &Row<'_>) -> Result<Option<TaskResult>> {
+    if get::<Option<String>>(row, "result_lease")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(TaskResult {
+        lease: parsed(row, "result_lease")?,
+        attempt: number(row, "result_attempt")?,
+        worker: WorkerId::from(get::<String>(row, "result_worker")?.as_str()),
+        changes: maybe_digest(row, "result_changes")?,
+        base: maybe_digest(row, "result_base")?,
+    }))
+}
+
+pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
+    let work = match word(row, "kind", LeaseKind::from_word)? {
+        LeaseKind::Task => {
+            LeaseWork::Task { task: TaskIx(number(row, "task_ix")?), attempt: number(row, "attempt")? }
+        }
+        LeaseKind::Integrate => LeaseWork::Integrate,
+        LeaseKind::Validate => LeaseWork::Validate { candidate: parsed(row, "candidate")? },
+    };
+    Ok(LeaseRow {
+        id: parsed::<LeaseId>(row, "id")?,
+        state: lease_state(row)?,
+        plan: PlanId(get(row, "plan_id")?),
+        wave: WaveIx(number(row, "wave_ix")?),
+        work,
+        round: number(row, "round")?,
+        worker: WorkerId::from(get::<String>(row, "worker_id")?.as_str()),
+        base: maybe_digest(row, "base")?,
+        lost_after_ms: number(row, "lost_after_ms")?,
+        granted: Utc(get(row, "granted_ms")?),
+        started: maybe_utc(row, "started_ms")?,
+        ended: maybe_utc(row, "ended_ms")?,
+        progress: usage(row, "progress")?,
+    })
+}
+
+pub(super) fn worker_row(row: &Row<'_>) -> Result<WorkerRow> {
+    let roles: String = get(row, "roles")?;
+    let role = |word: &str| Role::from_word(word).ok_or_else(|| unknown("roles", word));
+    let runners: Vec<(String, String, String)> = json(row, "runners")?;
+    Ok(WorkerRow {
+        id: WorkerId::from(get::<String>(row, "id")?.as_str()),
+        instance: get(row, "instance")?,
+        name: get(row, "name")?,
+        host: get(row, "host")?,
+        version: get(row, "version")?,
+        roles: roles.split_whitespace().map(role).collect::<Result<_>>()?,
+        runners: runners
+            .into_iter()
+            .map(|(name, version, account)| Runner { name, version, account })
+            .collect(),
+        labels: json(row, "labels")?,
+        slots: maybe_number(row, "slots")?,
+        draining: get(row, "draining")?,
+        first_seen: Utc(get(row, "first_seen_ms")?),
+        last_seen: Utc(get(row, "last_seen_ms")?),
+    })
+}
+
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
+    let found: String = get(row, column)?;
+    serde_json::from_str(&found).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}
+
+/// Every row, each through a conversion that can say no.
+pub(super) fn all<T>(
+    sql: &rusqlite::Connection,
+    statement: &str,
+    params: impl rusqlite::Params,
+    convert: impl Fn(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = sql.prepare_cached(statement)?;
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(convert(row)?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,299 @@
+//! Writing what the engine decided. A change of state repeats the state that must be there now; a row
+//! that is not as the engine thinks is a constraint error and rolls everything back.
+
+use rusqlite::{Connection, named_params, params};
+use wavegate_engine::{
+    Change, Event, LeaseRow, LeaseWork, PlanId, PlanRow, PlanState, Report, TaskIx, TaskRow, TaskState, Utc,
+    VerdictRow, WaveIx, WaveRow, WorkerRow,
+};
+
+use crate::driver::StoreError;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
+    match change {
+        Change::SwitchOn(plan) => switch_on(sql, *plan, now),
+        Change::Plan { id, was, row } => update_plan(sql, *id, was, row, now),
+        Change::Wave { plan, wave, was, row } => update_wave(sql, *plan, *wave, was, row),
+        Change::Task { plan, task, was, row } => update_task(sql, *plan, *task, was, row, now),
+        Change::LeaseGranted(row) => insert_lease(sql, row),
+        Change::Lease { was, row } => update_lease(sql, was, row),
+        Change::Result { lease, accepted, report } => insert_result(sql, *lease, *accepted, report, now),
+        Change::Verdict(row) => insert_verdict(sql, row, now),
+        Change::Worker(row) => put_worker(sql, row),
+        Change::WorkerForgotten(id) => {
+            sql.prepare_cached("DELETE FROM wg_workers WHERE id = ?1")?.execute([&*id.0])?;
+            Ok(())
+        }
+        Change::ModeColumn { plan, value } => {
+            sql.prepare_cached("UPDATE plans SET parallel_mode = ?2 WHERE id = ?1")?
+                .execute(params![plan.0, value])?;
+            Ok(())
+        }
+        Change::Event(event) => insert_event(sql, event, now),
+    }
+}
+
+/// A statement that must have changed just one row.
+fn expect_one(changed: usize, what: impl Fn() -> String) -> Result<()> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Constraint(what())) }
+}
+
+/// A number that SQLite can keep.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn maybe_int(number: Option<u64>) -> Option<i64> {
+    number.map(int)
+}
+
+fn text(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+fn switch_on(sql: &Connection, plan: PlanId, now: Utc) -> Result<()> {
+    let changed = sql
+        .prepare_cached("UPDATE wg_plans SET switched_on = 1 WHERE id = ?1 AND switched_on = 0")?
+        .execute([plan.0])?;
+    expect_one(changed, || format!("plan {plan} is not staged"))?;
+    sql.prepare_cached(include_str!("projection/insert_plan.sql"))?
+        .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
+    Ok(())
+}
+
+fn update_plan(sql: &Connection, id: PlanId, was: &str, row: &PlanRow, now: Utc) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("plan/update.sql"))?.execute(named_params! {
+        ":id": id.0,
+        ":was": was,
+        ":state": row.state.name(),
+        ":reason": row.state.reason(),
+        ":mode": row.mode.map(|mode| mode.as_str()),
+        ":tier": row.tier.map(|tier| tier.as_str()),
+        ":tree": text(row.tree),
+        ":spent_in": int(row.spent.tokens_in),
+        ":spent_out": int(row.spent.tokens_out),
+        ":spent_cached": int(row.spent.tokens_cached),
+        ":spent_micro_usd": maybe_int(row.spent.cost_micro_usd),
+        ":budget_tokens": maybe_int(row.budget.tokens),
+        ":budget_micro_usd": maybe_int(row.budget.micro_usd),
+        ":approved_ms": row.approved.map(|time| time.0),
+        ":ended_ms": row.ended.map(|time| time.0),
+    })?;
+    expect_one(changed, || {
+        format!("plan {id} is not {was}, as it should be before it is {}", row.state.name())
+    })?;
+    let status = match row.state {
+        PlanState::AwaitingApproval => "todo",
+        PlanState::Running | PlanState::Paused(_) | PlanState::Blocked(_) => "doing",
+        PlanState::Done => "done",
+        PlanState::Cancelled => "cancelled",
+    };
+    sql.prepare_cached(include_str!("projection/update_plan.sql"))?
+        .execute(named_params! { ":plan": id.0, ":status": status, ":now": now.0 })?;
+    Ok(())
+}
+
+fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &WaveRow) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("wave/update.sql"))?.execute(named_params! {
+        ":plan": plan.0,
+        ":ix": wave.0,
+        ":was": was,
+        ":state": row.state.name(),
+        ":reason": row.state.reason(),
+        ":round": row.round,
+        ":candidate": text(row.candidate),
+        ":target": text(row.target),
+        ":target_moves": row.target_moves,
+        ":integrate_failures": row.integrate_failures,
+        ":validate_failures": row.validate_failures,
+    })?;
+    expect_one(changed, || format!("wave {} of plan {plan} is not {was}", wave.0))
+}
+
+fn update_task(
+    sql: &Connection,
+    plan: PlanId,
+    task: TaskIx,
+    was: &str,
+    row: &TaskRow,
+    now: Utc,
+) -> Result<()> {
+    let not_before = match row.state {
+        TaskState::Pending { not_before } => not_before.map(|time| time.0),
+        TaskState::Leased
+        | TaskState::Submitted
+        | TaskState::Done
+        | TaskState::Blocked(_)
+        | TaskState::Skipped
+        | TaskState::Cancelled => None,
+    };
+    let result = row.result.as_ref();
+    let changed = sql.prepare_cached(include_str!("task/update.sql"))?.execute(named_params! {
+        ":plan": plan.0,
+        ":ix": task.0,
+        ":was": was,
+        ":state": row.state.name(),
+        ":reason": row.state.reason(),
+        ":not_before_ms": not_before,
+        ":attempt": row.attempt,
+        ":failures": row.failures,
+        ":losses": row.losses,
+        ":rejections": row.rejections,
+        ":evidence_only": row.evidence_only,
+        ":result_lease": result.map(|result| result.lease.to_string()),
+        ":result_attempt": result.map(|result| result.attempt),
+        ":result_worker": result.map(|result| result.worker.to_string()),
+        ":result_changes": result.and_then(|result| text(result.changes)),
+        ":result_base": result.and_then(|result| text(result.base)),
+    })?;
+    expect_one(changed, || format!("task {} of plan {plan} is not {was}", task.0))?;
+    if row.state == TaskState::Done {
+        sql.prepare_cached(include_str!("projection/count_task.sql"))?
+            .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
+    }
+    Ok(())
+}
+
+fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
+    let (task, attempt) = match row.work {
+        LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
+        LeaseWork::Integrate | LeaseWork::Validate { .. } => (None, None),
+    };
+    let candidate = match row.work {
+        LeaseWork::Validate { candidate } => Some(candidate.to_string()),
+        LeaseWork::Task { .. } | LeaseWork::Integrate => None,
+    };
+    sql.prepare_cached(include_str!("lease/insert.sql"))?.execute(named_params! {
+        ":id": row.id.to_string(),
+        ":plan": row.plan.0,
+        ":wave_ix": row.wave.0,
+        ":kind": row.work.kind().as_str(),
+        ":task_ix": task,
+        ":attempt": attempt,
+        ":candidate": candidate,
+        ":round": row.round,
+        ":state": row.state.name(),
+        ":worker": &*row.worker.0,
+        ":base": text(row.base),
+        ":lost_after_ms": int(row.lost_after_ms),
+        ":granted_ms": row.granted.0,
+    })?;
+    Ok(())
+}
+
+fn update_lease(sql: &Connection, was: &str, row: &LeaseRow) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("lease/update.sql"))?.execute(named_params! {
+        ":id": row.id.to_string(),
+        ":was": was,
+        ":state": row.state.name(),
+        ":reason": row.state.reason(),
+        ":started_ms": row.started.map(|time| time.0),
+        ":ended_ms": row.ended.map(|time| time.0),
+        ":progress_in": int(row.progress.tokens_in),
+        ":progress_out": int(row.progress.tokens_out),
+        ":progress_cached": int(row.progress.tokens_cached),
+        ":progress_micro_usd": maybe_int(row.progress.cost_micro_usd),
+    })?;
+    expect_one(changed, || format!("lease {} is not {was}", row.id))
+}
+
+/// A second copy of a result that is only booked changes nothing.
+fn insert_result(
+    sql: &Connection,
+    lease: wavegate_engine::LeaseId,
+    accepted: bool,
+    report: &Report,
+    now: Utc,
+) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("result/insert.sql"))?.execute(named_params! {
+        ":lease": lease.to_string(),
+        ":accepted": accepted,
+        ":outcome": report.outcome.as_str(),
+        ":exit_code": report.exit_code,
+        ":summary": report.summary,
+        ":output_tail": report.output_tail,
+        ":output_json": report.output_json,
+        ":run_ms": int(report.run_ms),
+        ":used_in": int(report.usage.tokens_in),
+        ":used_out": int(report.usage.tokens_out),
+        ":used_cached": int(report.usage.tokens_cached),
+        ":used_micro_usd": maybe_int(report.usage.cost_micro_usd),
+        ":changes": text(report.changes),
+        ":changed_files": report.changed_files,
+        ":candidate": text(report.candidate),
+        ":now": now.0,
+    })?;
+    expect_one(changed, || format!("lease {lease} already has a result"))
+}
+
+fn insert_verdict(sql: &Connection, row: &VerdictRow, now: Utc) -> Result<()> {
+    sql.prepare_cached(include_str!("verdict/insert.sql"))?.execute(named_params! {
+        ":plan": row.plan.0,
+        ":wave_ix": row.wave.0,
+        ":round": row.round,
+        ":candidate": text(row.candidate),
+        ":source": row.source.as_str(),
+        ":decision": row.verdict.decision.as_str(),
+        ":judge": row.by,
+        ":note": row.note,
+        ":now": now.0,
+    })?;
+    let id = sql.last_insert_rowid();
+    let mut insert = sql
+        .prepare_cached("INSERT INTO wg_findings (verdict_id, ix, task_key, text) VALUES (?1, ?2, ?3, ?4)")?;
+    for (finding, ix) in row.verdict.findings.iter().zip(0..) {
+        insert.execute(params![id, ix, finding.task, finding.text])?;
+    }
+    let mut insert = sql.prepare_cached(include_str!("verdict/insert_evidence.sql"))?;
+    for (evidence, ix) in row.verdict.evidence.iter().zip(0..) {
+        insert.execute(named_params! {
+            ":verdict": id,
+            ":ix": ix,
+            ":task_key": evidence.task,
+            ":command": evidence.command,
+            ":exit_code": evidence.exit_code,
+            ":timed_out": evidence.timed_out,
+            ":output_tail": evidence.output_tail,
+            ":run_ms": int(evidence.run_ms),
+        })?;
+    }
+    Ok(())
+}
+
+fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
+    let runners: Vec<_> = row.runners.iter().map(|it| (&it.name, &it.version, &it.account)).collect();
+    let roles: Vec<_> = row.roles.iter().map(|role| role.as_str()).collect();
+    sql.prepare_cached(include_str!("worker/put.sql"))?.execute(named_params! {
+        ":id": &*row.id.0,
+        ":instance": row.instance,
+        ":name": row.name,
+        ":host": row.host,
+        ":version": row.version,
+        ":roles": roles.join(" "),
+        ":runners": serde_json::json!(runners).to_string(),
+        ":labels": serde_json::json!(row.labels).to_string(),
+        ":slots": row.slots,
+        ":draining": row.draining,
+        ":first_seen_ms": row.first_seen.0,
+        ":last_seen_ms": row.last_seen.0,
+    })?;
+    Ok(())
+}
+
+fn insert_event(sql: &Connection, event: &Event, now: Utc) -> Result<()> {
+    sql.prepare_cached(include_str!("event/insert.sql"))?.execute(named_params! {
+        ":now": now.0,
+        ":kind": event.kind.as_str(),
+        ":plan": event.plan.map(|plan| plan.0),
+        ":wave_ix": event.wave.map(|wave| wave.0),
+        ":task_ix": event.task.map(|task| task.0),
+        ":lease": event.lease.map(|lease| lease.to_string()),
+        ":worker": event.worker.as_ref().map(|worker| &*worker.0),
+        ":actor": event.actor,
+        ":reason": event.reason,
+        ":text": event.text,
+    })?;
+    Ok(())
+}
