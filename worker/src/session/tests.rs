@@ -35,6 +35,7 @@ impl Perform for Script {
         };
         let mut report = v1::Report { summary: task.run.clone(), ..v1::Report::default() };
         match task.run.as_str() {
+            "shout" => context.log.append(&LONG_OUTPUT.repeat(100_000)),
             "large" => report.output_json = "x".repeat(300_000),
             "wait" => {
                 if let Err(ending) = self.wait(1, &context).await {
@@ -72,6 +73,9 @@ impl Script {
         }
     }
 }
+
+/// Ten bytes, so that a place in the output shows what belongs there.
+const LONG_OUTPUT: &[u8] = b"012345678\n";
 
 /// A world, a state directory, and workers in it.
 struct Bench {
@@ -254,6 +258,28 @@ async fn a_log_goes_on_from_its_offset_after_the_coordinator_was_away() {
     until("the result", || !bench.world.finished("a").is_empty()).await;
     assert_eq!(bench.world.log("a"), "one\ntwo\nthree\n", "the log's end comes before the result");
     until("no log file", || files(&bench.path("state/logs")).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_long_log_arrives_whole_and_before_the_result() {
+    let (bench, _fake, _running) = Bench::connected().await;
+    bench.world.grant("a", "shout", 60_000);
+    until("the result", || !bench.world.finished("a").is_empty()).await;
+    assert_eq!(bench.world.notes().logs_at_result.get("a"), Some(&1_000_000));
+    assert!(
+        bench.world.log("a").as_bytes() == LONG_OUTPUT.repeat(100_000),
+        "the log is not what was written"
+    );
+}
+
+#[tokio::test]
+async fn a_coordinator_that_lost_a_part_of_a_log_gets_it_again() {
+    let (bench, _fake, _running) = Bench::connected().await;
+    bench.world.grant("a", "talk", 60_000);
+    until("the first line", || bench.world.log("a") == "one\n").await;
+    bench.world.notes().logs.clear();
+    bench.go_on(1);
+    until("both lines", || bench.world.log("a") == "one\ntwo\n").await;
 }
 
 #[tokio::test]
