@@ -1,1 +1,5 @@
-fn main() {}
+//! The `wavegate` program.
+
+fn main() -> std::process::ExitCode {
+    wavegate_coordinator::main()
+}

@@ -149,6 +149,19 @@ impl Home {
         shown.and_then(|plan| plan["status"].as_str().map(str::to_owned)).unwrap_or_default()
     }
 
+    /// The plan's state by the file alone, with no coordinator running.
+    #[must_use]
+    pub fn status_in_file(&self, name: &str) -> String {
+        let read = || {
+            Connection::open(self.db())?.query_row(
+                "SELECT state FROM wg_plans WHERE name=?1",
+                [name],
+                |row| row.get(0),
+            )
+        };
+        read().unwrap_or_default()
+    }
+
     /// Waits until the plan has the status.
     #[track_caller]
     pub fn wait_for_status(&self, plan: &str, status: &str) {

@@ -26,6 +26,7 @@ impl Engine {
         let plans: Vec<_> = self.plans.keys().copied().collect();
         for id in plans {
             self.expire_leases(occasion, id);
+            let missing = self.plans.get(&id).and_then(|plan| self.first_missing(plan)).unwrap_or_default();
             let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
                 continue;
             };
@@ -37,11 +38,7 @@ impl Engine {
             let pause_after = ctx.config.timings.no_worker_pause_ms;
             if plan.idle_since.is_some_and(|since| now.since(since) >= pause_after) {
                 plan.idle_since = None;
-                plan.pause(
-                    &mut ctx,
-                    PauseReason::NoWorker,
-                    "no worker can do what waits; goes on by itself when one comes",
-                );
+                plan.pause(&mut ctx, PauseReason::NoWorker, &missing);
             }
         }
         self.wake = None;
@@ -125,6 +122,21 @@ impl Engine {
             && plan.delayed.is_empty()
             && !plan.leases.values().any(|lease| lease.row.state.is_open())
             && self.waits_for_worker(plan) == Some(false)
+    }
+
+    /// What no connected worker has for the first thing that waits, in words.
+    fn first_missing(&self, plan: &Plan) -> Option<String> {
+        let waves = (0..plan.waves.len() as u32).map(WaveIx);
+        let duties = waves.filter_map(|wave| {
+            let missing = self.fleet.missing(duty_role(plan, wave)?, None)?;
+            Some(format!("{}: {missing}", plan.shape.waves[wave.at()].key))
+        });
+        let tasks = plan.classes.iter().zip(&plan.ready).filter_map(|(demand, ready)| {
+            let (_, task) = ready.first()?;
+            let missing = self.fleet.missing(Role::Executor, Some(demand))?;
+            Some(format!("{}: {missing}", plan.shape.tasks[task.at()].key))
+        });
+        duties.chain(tasks).next()
     }
 
     /// Whether a connected worker could ever do something of what waits; None: nothing waits.

@@ -163,6 +163,8 @@ impl Engine {
     pub(crate) fn plan_hold(&self, plan: &Plan) -> Option<HoldReason> {
         match plan.row.state {
             PlanState::AwaitingApproval => Some(HoldReason::AwaitsApproval),
+            // What is missing says more than that it paused for want of it.
+            PlanState::Paused(PauseReason::NoWorker) if self.serves(plan.id()) => None,
             PlanState::Paused(reason) => Some(HoldReason::PlanPaused(reason)),
             PlanState::Blocked(reason) => Some(HoldReason::PlanBlocked(reason)),
             PlanState::Running if !self.serves(plan.id()) => Some(HoldReason::NotServed),

@@ -13,6 +13,7 @@ use super::{
     failure::Failure,
     text,
 };
+use crate::planfile::PLAN_DIR;
 
 /// A plan file and what was found in it.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl PlanFile {
         sets: &[(String, String)],
     ) -> Result<Self, Failure> {
         let source = read_text(path)?;
-        let sets = unique(sets)?;
+        let sets = with_places(unique(sets)?, path)?;
         let name = path.display().to_string();
         let checked = desk.backend.check_file(&source, &name, &sets);
         Ok(Self { source, name, sets, checked })
@@ -85,6 +86,22 @@ impl PlanFile {
 pub(crate) fn is_sound(diagnostics: &[v1::Diagnostic]) -> bool {
     let error = |one: &v1::Diagnostic| one.severity() == v1::Severity::Error;
     !diagnostics.iter().any(error)
+}
+
+/// Commands run in directories of their own: where the plan file is goes with it, and a value that is
+/// written as a relative path (`.`, `..`, `./x`, `../x`) becomes an absolute one.
+fn with_places(mut sets: BTreeMap<String, String>, path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let absolute = |path: &Path| {
+        fs::canonicalize(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    };
+    for value in sets.values_mut() {
+        if matches!(value.as_str(), "." | "..") || value.starts_with("./") || value.starts_with("../") {
+            *value = absolute(Path::new(value))?.display().to_string();
+        }
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sets.insert(PLAN_DIR.to_owned(), absolute(folder)?.display().to_string());
+    Ok(sets)
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {

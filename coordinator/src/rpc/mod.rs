@@ -20,7 +20,7 @@ mod thor;
 mod watch;
 
 pub use access::Access;
-pub use convert::diagnostics_of;
+pub use convert::{diagnostics_of, outline_of};
 pub use desk::Services;
 pub use outbox::SessionOutbox;
 pub use server::{ServeError, serve};

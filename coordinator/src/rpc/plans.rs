@@ -58,7 +58,7 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let request = request.into_inner();
         let sets = request.set.into_iter().collect();
         let reading = planfile::read(&request.source, &file_name(request.file_name), &sets);
-        let outline = reading.spec.as_ref().map(convert::outline_into_proto);
+        let outline = reading.spec.as_ref().map(convert::outline_of);
         Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
     }
 

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `wavegate` program, as the tests start it.
+
+fn main() -> std::process::ExitCode {
+    wavegate_coordinator::main()
+}

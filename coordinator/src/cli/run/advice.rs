@@ -15,7 +15,7 @@ pub(super) fn of<B: Backend>(
     let id = summary.id;
     match summary.state() {
         v1::PlanState::Blocked => Some(blocked(desk, plan, &summary, embedded)),
-        v1::PlanState::Paused => Some(paused(desk, &summary, reason, embedded)),
+        v1::PlanState::Paused => Some(paused(desk, plan, &summary, reason, embedded)),
         v1::PlanState::Done | v1::PlanState::Cancelled => None,
         v1::PlanState::Running | v1::PlanState::AwaitingApproval | v1::PlanState::Unspecified => {
             Some(resume(desk, id))
@@ -64,9 +64,29 @@ fn blocked<B: Backend>(desk: &Desk<B>, plan: &v1::Plan, summary: &v1::PlanSummar
     lines.join("\n")
 }
 
-fn paused<B: Backend>(desk: &Desk<B>, summary: &v1::PlanSummary, reason: &str, embedded: bool) -> String {
+/// Tasks that are named when a plan waits for a worker; more would say the same.
+const MOST_NAMED: usize = 5;
+
+fn paused<B: Backend>(
+    desk: &Desk<B>,
+    plan: &v1::Plan,
+    summary: &v1::PlanSummary,
+    reason: &str,
+    embedded: bool,
+) -> String {
     let id = summary.id;
     let mut text = format!("plan {id} is paused: {}\n", because(&summary.reason));
+    if reason == "no_worker" {
+        let waves = plan.waves.iter().filter(|wave| wave.state() != v1::WaveState::Waiting);
+        let waits = waves.flat_map(|wave| {
+            let tasks = wave.tasks.iter().filter(|task| task.state() == v1::TaskState::Pending);
+            std::iter::once((&wave.key, &wave.reason)).chain(tasks.map(|task| (&task.key, &task.reason)))
+        });
+        for (key, why_not) in waits.filter(|(_, why_not)| !why_not.is_empty()).take(MOST_NAMED) {
+            text.push_str(&why(key, why_not));
+            text.push('\n');
+        }
+    }
     if reason == "budget" {
         let add = desk.command(&format!("resume {id} --add-usd 5"));
         text.push_str(&format!("to go on: {add}   (or --add-tokens)"));

@@ -9,15 +9,15 @@ use wavegate_engine::{Decision, Digest, Evidence, Finding, Mode, Tier, Usage, Ve
 use wavegate_proto::v1;
 
 pub(super) use plan::{
-    estimates_into_proto, event_into_proto, mode_from_proto, outline_into_proto, plan_into_proto,
-    resolution_from_proto, summary_into_proto, waves_into_proto,
+    estimates_into_proto, event_into_proto, mode_from_proto, plan_into_proto, resolution_from_proto,
+    summary_into_proto, waves_into_proto,
 };
 pub(super) use session::{
     Incoming, Unreadable, event_from_proto, hello_from_proto, outgoing_into_proto, report_from_proto,
 };
 pub(super) use worker::worker_into_proto;
 
-pub use plan::diagnostics_of;
+pub use plan::{diagnostics_of, outline_into_proto as outline_of};
 
 /// A field that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

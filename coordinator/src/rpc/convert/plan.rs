@@ -44,7 +44,9 @@ pub fn diagnostics_of(reading: &planfile::Reading) -> Vec<v1::Diagnostic> {
     told.collect()
 }
 
-pub(crate) fn outline_into_proto(spec: &PlanSpec) -> v1::PlanOutline {
+/// What a sound plan file holds.
+#[must_use]
+pub fn outline_into_proto(spec: &PlanSpec) -> v1::PlanOutline {
     v1::PlanOutline {
         name: spec.name.clone(),
         waves: count(spec.waves.len()),

@@ -1,0 +1,128 @@
+//! What the command line stands on: this program's own coordinator, plan-file reader and trees.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+use wavegate_engine::{
+    Config, Scope, Tier, Timings,
+    spec::{PlanSpec, WorkspaceKind},
+};
+use wavegate_proto::v1;
+
+use super::{Options, embedded::Embedded, start, trees};
+use crate::{
+    cli::{self, Backend, CheckedFile, Connection, EmbeddedOptions, MaxTier, ServeOptions},
+    planfile, rpc,
+};
+
+/// How long a short command may hold the database when a coordinator starts.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An embedded run whose plan its own workers cannot do says so after this.
+const EMBEDDED_NO_WORKER_MS: u64 = 300;
+
+/// The `wavegate` program.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Program;
+
+#[tonic::async_trait]
+impl Backend for Program {
+    type Embedded = Embedded;
+
+    async fn embed(&self, options: EmbeddedOptions) -> anyhow::Result<Embedded> {
+        begin_log("warn");
+        let mut timings = engine_timings(&options.timings);
+        if options.workers > 0 {
+            timings.no_worker_pause_ms = timings.no_worker_pause_ms.min(EMBEDDED_NO_WORKER_MS);
+        }
+        let config =
+            Config { max_agents: options.max_agents, max_tier: Tier::Opus, scope: Scope::Asked, timings };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let leaves_address = options.workers > 0;
+        let options_of_start = Options { db: options.db, listen, config, patience: PATIENCE, leaves_address };
+        Embedded::start(start(options_of_start).await?, options.workers).await
+    }
+
+    async fn serve(
+        &self,
+        options: ServeOptions,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        begin_log("info");
+        let max_tier = match options.max_tier {
+            MaxTier::Sonnet => Tier::Sonnet,
+            MaxTier::Opus => Tier::Opus,
+        };
+        let timings = engine_timings(&options.timings);
+        let config = Config { max_agents: options.max_agents, max_tier, scope: Scope::All, timings };
+        let db = options.db.display().to_string();
+        let options = Options {
+            db: options.db,
+            listen: options.listen,
+            config,
+            patience: PATIENCE,
+            leaves_address: true,
+        };
+        let running = start(options).await?;
+        tracing::info!("listening on {} with {db}", running.url());
+        stop.await;
+        tracing::info!("stopping");
+        Ok(running.stop().await?)
+    }
+
+    fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile {
+        let reading = planfile::read(text, file_name, sets);
+        let outline = reading.spec.as_ref().map(rpc::outline_of);
+        let base = reading.spec.as_ref().and_then(|spec| base_of(spec, file_name));
+        let diagnostics = rpc::diagnostics_of(&reading);
+        CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base }
+    }
+
+    async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String> {
+        trees::upload(connection, dir).await
+    }
+
+    async fn write_tree(&self, connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()> {
+        trees::write(connection, tree, dir).await
+    }
+}
+
+/// The directory that the plan starts from, seen from where its file is.
+fn base_of(spec: &PlanSpec, file_name: &str) -> Option<PathBuf> {
+    if spec.project.workspace != WorkspaceKind::Dir {
+        return None;
+    }
+    let repo = spec.project.repo.as_ref()?;
+    let folder = Path::new(file_name).parent().unwrap_or(Path::new(""));
+    Some(folder.join(repo))
+}
+
+fn engine_timings(timings: &cli::Timings) -> Timings {
+    let delays = &timings.retry_delays_ms;
+    let last = delays.last().copied().unwrap_or_default();
+    let delay = |at: usize| delays.get(at).copied().unwrap_or(last);
+    Timings {
+        heartbeat_ms: timings.heartbeat_ms,
+        unreachable_after_ms: timings.unreachable_after_ms,
+        lost_after_ms: timings.lost_after_ms,
+        fence_margin_ms: timings.fence_margin_ms,
+        kill_grace_ms: timings.kill_grace_ms,
+        retry_delays_ms: [delay(0), delay(1), delay(2)],
+        no_worker_pause_ms: timings.no_worker_after_ms,
+        ..Timings::default()
+    }
+}
+
+/// Logs go to standard error; `WAVEGATE_LOG` says how much.
+fn begin_log(default: &str) {
+    let filter = EnvFilter::try_from_env("WAVEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // A second coordinator in one process logs to where the first one does.
+    let _ = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
+}
