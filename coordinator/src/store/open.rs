@@ -55,9 +55,7 @@ pub struct Files {
 /// Why a database is not opened, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error(
-        "cannot use {path}: {source}; the database's folder must exist and be writable, or name another with --db"
-    )]
+    #[error("cannot use {path}: the database's folder must exist and be writable, or name another with --db")]
     Folder { path: PathBuf, source: io::Error },
     #[error("{0} is a directory; name a database file with --db")]
     Directory(PathBuf),
@@ -77,7 +75,7 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("{db} is damaged: {found}; restore it from a backup (the damaged file was left as it is)")]
     Damaged { db: PathBuf, found: String },
-    #[error("{db}: {source}")]
+    #[error("{db} cannot be opened")]
     Store { db: PathBuf, source: StoreError },
 }
 
