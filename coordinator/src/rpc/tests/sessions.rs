@@ -34,7 +34,7 @@ async fn the_first_message_must_be_a_hello() {
     let goodbye = worker.goodbye().await;
     assert!(goodbye.reason.contains("hello"), "{goodbye:?}");
     assert!(!goodbye.permanent);
-    assert!(worker.end().await.0.is_empty());
+    assert!(worker.end().await.is_empty());
 }
 
 #[tokio::test]
