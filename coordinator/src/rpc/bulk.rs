@@ -58,7 +58,7 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
             match chunks.message().await {
                 Ok(Some(chunk)) => {
                     // The storing side stopped: it says why below.
-                    if sender.send(chunk).await.is_err() {
+                    if sender.send(Piece::Chunk(chunk)).await.is_err() {
                         break;
                     }
                 }
@@ -71,7 +71,7 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         }
         if broken.is_none() {
             // Tells a whole upload from one that was cut off.
-            let _ = sender.send(v1::UploadRequest { size: END, ..v1::UploadRequest::default() }).await;
+            let _ = sender.send(Piece::End).await;
         }
         drop(sender);
         let stored = storing.await.map_err(status::internal)??;
@@ -115,22 +115,26 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
     }
 }
 
-/// No artifact has this size: the mark that the upload is whole.
-const END: u64 = u64::MAX;
+/// What the storing side of an upload receives.
+enum Piece {
+    Chunk(v1::UploadRequest),
+    /// The upload is whole; without this it broke off.
+    End,
+}
 
 /// Stores each artifact as its chunks come in; all that are whole stay, also when a later one fails.
-fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<v1::UploadRequest>) -> Result<u32, Status> {
+fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<Piece>) -> Result<u32, Status> {
     let mut stored = 0;
     let mut current: Option<Incoming> = None;
-    while let Some(chunk) = chunks.blocking_recv() {
-        if !chunk.digest.is_empty() || chunk.size == END {
-            if let Some(whole) = current.take() {
-                whole.finish()?;
-                stored += 1;
-            }
-            if chunk.size == END {
-                return Ok(stored);
-            }
+    while let Some(piece) = chunks.blocking_recv() {
+        let is_first =
+            matches!(&piece, Piece::End) || matches!(&piece, Piece::Chunk(it) if !it.digest.is_empty());
+        if is_first && let Some(whole) = current.take() {
+            whole.finish()?;
+            stored += 1;
+        }
+        let Piece::Chunk(chunk) = piece else { return Ok(stored) };
+        if is_first {
             current = Some(artifacts.begin(digest(&chunk.digest)?, chunk.size)?);
         }
         if chunk.data.len() > BULK_CHUNK_BYTES {

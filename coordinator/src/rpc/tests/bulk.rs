@@ -43,8 +43,10 @@ async fn bytes_that_are_not_what_was_announced_are_not_stored() {
         ("other bytes", chunk(5, b"wrong")),
         ("too few", chunk(6, b"right")),
         ("too many", chunk(4, b"right")),
+        ("far too few", chunk(u64::MAX, b"right")),
         ("no digest", v1::UploadRequest { digest: "?".to_owned(), size: 5, data: b"right".to_vec() }),
         ("a nameless one", v1::UploadRequest { digest: String::new(), size: 5, data: b"right".to_vec() }),
+        ("a nameless one without end", v1::UploadRequest { size: u64::MAX, ..Default::default() }),
         ("a large chunk", chunk(BULK_CHUNK_BYTES as u64 + 1, &[0; BULK_CHUNK_BYTES + 1])),
     ];
     for (what, chunk) in cases {
