@@ -55,7 +55,11 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let storing = tokio::task::spawn_blocking(move || store(&artifacts, receiver));
         let mut broken = None;
         loop {
-            match chunks.message().await {
+            let received = tokio::select! {
+                received = chunks.message() => received,
+                () = self.0.stopped() => Err(status::stopping()),
+            };
+            match received {
                 Ok(Some(chunk)) => {
                     // The storing side stopped: it says why below.
                     if sender.send(Piece::Chunk(chunk)).await.is_err() {
@@ -103,8 +107,14 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let services = self.0.clone();
         tokio::spawn(async move {
-            while let Ok(Some(piece)) = pieces.message().await {
-                let answer = append(&services, piece).await;
+            loop {
+                let answer = tokio::select! {
+                    received = pieces.message() => match received {
+                        Ok(Some(piece)) => append(&services, piece).await,
+                        Ok(None) | Err(_) => return,
+                    },
+                    () = services.stopped() => Err(status::stopping()),
+                };
                 let failed = answer.is_err();
                 if sender.send(answer).await.is_err() || failed {
                     return;

@@ -1,9 +1,13 @@
 //! The server around the services: reflection, health, and how it stops.
 
-use prost::Message as _;
-use tonic_health::pb::{HealthCheckRequest, health_check_response, health_client::HealthClient};
+use std::time::{Duration, Instant};
 
-use super::Bench;
+use prost::Message as _;
+use tokio_stream::StreamExt as _;
+use tonic_health::pb::{HealthCheckRequest, health_check_response, health_client::HealthClient};
+use wavegate_proto::v1;
+
+use super::{Bench, chunks_of, one_task, worker::FakeWorker};
 
 const SERVICES: [&str; 5] = [
     "wavegate.v1.BulkService",
@@ -66,4 +70,35 @@ async fn health_says_that_every_service_serves() {
         let status = client.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, health_check_response::ServingStatus::Serving, "{service}");
     }
+}
+
+#[tokio::test]
+async fn stopping_ends_every_open_stream_at_once() {
+    let bench = Bench::start().await;
+    let plan = bench.run(&one_task("p", "", "true")).await;
+    let mut worker = FakeWorker::connect(&bench, "w").await;
+    worker.grant().await;
+    let watch = v1::WatchPlanRequest { plan: plan.clone(), forever: true, ..Default::default() };
+    let mut events = bench.plans().watch_plan(watch).await.unwrap().into_inner();
+    let follow = v1::ReadLogsRequest { plan, follow: true, ..Default::default() };
+    let mut logs = bench.plans().read_logs(follow).await.unwrap().into_inner();
+    let silent = FakeWorker::open(&bench).await;
+    let mut appended = bench.bulk().append_log(tokio_stream::pending()).await.unwrap().into_inner();
+    let half = tokio_stream::iter(chunks_of(b"half")).chain(tokio_stream::pending());
+    let mut bulk = bench.bulk();
+    let uploading = tokio::spawn(async move { bulk.upload(half).await });
+
+    let began = Instant::now();
+    super::within("the coordinator to stop", bench.running.stop()).await.unwrap();
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(2500), "stopping took {took:?}");
+
+    assert!(worker.goodbye().await.reason.contains("stops"));
+    worker.end().await;
+    silent.end().await;
+    super::within("the watch to end", async { while let Ok(Some(_)) = events.message().await {} }).await;
+    super::within("the logs to end", async { while let Ok(Some(_)) = logs.message().await {} }).await;
+    super::within("the log's answers to end", async { while let Ok(Some(_)) = appended.message().await {} })
+        .await;
+    assert!(super::within("the upload to end", uploading).await.unwrap().is_err());
 }
