@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    LEASE_MARK, SUBCOMMAND, WORKER_MARK, boottime_ms,
+    LEASE_MARK, SUBCOMMAND, WORKER_MARK,
     marks::end_orphans,
     protocol::{Control, KilledBecause, Lines, Spec, Status},
 };
@@ -47,16 +47,6 @@ pub struct Right {
     pub deadline: watch::Receiver<u64>,
     /// True when the work is to be ended.
     pub cancel: watch::Receiver<bool>,
-}
-
-impl Right {
-    /// How it ended, if it did.
-    fn ended(&self) -> Option<Ended> {
-        if *self.cancel.borrow() {
-            return Some(Ended::Cancelled);
-        }
-        (*self.deadline.borrow() <= boottime_ms()).then_some(Ended::Fenced)
-    }
 }
 
 /// How the command ended. Nothing of its tree is left in any case.
@@ -96,8 +86,9 @@ pub async fn run(
     started: impl FnOnce() + Send,
     output: &(dyn Fn(&[u8]) + Send + Sync),
 ) -> Result<Ended, SpawnError> {
-    if let Some(ended) = right.ended() {
-        return Ok(ended);
+    // Whether the deadline has passed is the supervisor's to say: it looks last.
+    if *right.cancel.borrow() {
+        return Ok(Ended::Cancelled);
     }
     let mut child =
         spawn(right).map_err(|source| SpawnError::Supervisor { path: right.supervisor.clone(), source })?;
