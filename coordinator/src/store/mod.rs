@@ -39,7 +39,8 @@ impl SqliteStore {
     }
 
     fn data_version(&self) -> Result<i64, StoreError> {
-        Ok(self.sql.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        let mut look = self.sql.prepare_cached("PRAGMA data_version")?;
+        Ok(look.query_row([], |row| row.get("data_version"))?)
     }
 
     /// Marks the file as cleanly left, and lets go of it.

@@ -1,7 +1,8 @@
 //! Writing what the engine decided. A change of state repeats the state that must be there now; a row
-//! that is not as the engine thinks is a constraint error and rolls everything back.
+//! that is not as the engine thinks is a constraint error that names both, and nothing is kept of the
+//! transaction.
 
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, named_params, params};
 use wavegate_engine::{
     Change, Event, LeaseRow, LeaseWork, PlanId, PlanRow, PlanState, Report, TaskIx, TaskRow, TaskState, Utc,
     VerdictRow, WaveIx, WaveRow, WorkerRow,
@@ -35,9 +36,22 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
     }
 }
 
-/// A statement that must have changed just one row.
-fn expect_one(changed: usize, what: impl Fn() -> String) -> Result<()> {
-    if changed == 1 { Ok(()) } else { Err(StoreError::Constraint(what())) }
+/// A guarded update changes just one row, or the file is not as the engine thinks: what it holds is
+/// looked up with `select` then.
+fn expect_one(
+    changed: usize,
+    sql: &Connection,
+    (select, params): (&str, impl Params),
+    what: impl Fn() -> String,
+    was: &str,
+) -> Result<()> {
+    if changed == 1 {
+        return Ok(());
+    }
+    let found: Option<String> =
+        sql.prepare_cached(select)?.query_row(params, |row| row.get("state")).optional()?;
+    let found = found.unwrap_or_else(|| "not there".to_owned());
+    Err(StoreError::Constraint(format!("{} is {found} in the database, expected {was}", what())))
 }
 
 /// A number that SQLite can keep.
@@ -57,7 +71,8 @@ fn switch_on(sql: &Connection, plan: PlanId, now: Utc) -> Result<()> {
     let changed = sql
         .prepare_cached("UPDATE wg_plans SET switched_on = 1 WHERE id = ?1 AND switched_on = 0")?
         .execute([plan.0])?;
-    expect_one(changed, || format!("plan {plan} is not staged"))?;
+    let state = "SELECT iif(switched_on, 'switched on', 'staged') AS state FROM wg_plans WHERE id = ?1";
+    expect_one(changed, sql, (state, [plan.0]), || format!("plan {plan}"), "staged")?;
     sql.prepare_cached(include_str!("projection/insert_plan.sql"))?
         .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
     Ok(())
@@ -81,9 +96,8 @@ fn update_plan(sql: &Connection, id: PlanId, was: &str, row: &PlanRow, now: Utc)
         ":approved_ms": row.approved.map(|time| time.0),
         ":ended_ms": row.ended.map(|time| time.0),
     })?;
-    expect_one(changed, || {
-        format!("plan {id} is not {was}, as it should be before it is {}", row.state.name())
-    })?;
+    let state = "SELECT state FROM wg_plans WHERE id = ?1";
+    expect_one(changed, sql, (state, [id.0]), || format!("plan {id}"), was)?;
     let status = match row.state {
         PlanState::AwaitingApproval => "todo",
         PlanState::Running | PlanState::Paused(_) | PlanState::Blocked(_) => "doing",
@@ -109,7 +123,9 @@ fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &Wa
         ":integrate_failures": row.integrate_failures,
         ":validate_failures": row.validate_failures,
     })?;
-    expect_one(changed, || format!("wave {} of plan {plan} is not {was}", wave.0))
+    let state = "SELECT state FROM wg_waves WHERE plan_id = ?1 AND ix = ?2";
+    let what = || format!("wave number {} of plan {plan}", wave.0);
+    expect_one(changed, sql, (state, params![plan.0, wave.0]), what, was)
 }
 
 fn update_task(
@@ -148,8 +164,10 @@ fn update_task(
         ":result_changes": result.and_then(|result| text(result.changes)),
         ":result_base": result.and_then(|result| text(result.base)),
     })?;
-    expect_one(changed, || format!("task {} of plan {plan} is not {was}", task.0))?;
-    if row.state == TaskState::Done {
+    let state = "SELECT state FROM wg_tasks WHERE plan_id = ?1 AND ix = ?2";
+    let what = || format!("task number {} of plan {plan}", task.0);
+    expect_one(changed, sql, (state, params![plan.0, task.0]), what, was)?;
+    if row.state == TaskState::Done && was != row.state.name() {
         sql.prepare_cached(include_str!("projection/count_task.sql"))?
             .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
     }
@@ -196,7 +214,8 @@ fn update_lease(sql: &Connection, was: &str, row: &LeaseRow) -> Result<()> {
         ":progress_cached": int(row.progress.tokens_cached),
         ":progress_micro_usd": maybe_int(row.progress.cost_micro_usd),
     })?;
-    expect_one(changed, || format!("lease {} is not {was}", row.id))
+    let state = "SELECT state FROM wg_leases WHERE id = ?1";
+    expect_one(changed, sql, (state, [row.id.to_string()]), || format!("lease {}", row.id), was)
 }
 
 /// A second copy of a result that is only booked changes nothing.
@@ -225,7 +244,10 @@ fn insert_result(
         ":candidate": text(report.candidate),
         ":now": now.0,
     })?;
-    expect_one(changed, || format!("lease {lease} already has a result"))
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
 }
 
 fn insert_verdict(sql: &Connection, row: &VerdictRow, now: Utc) -> Result<()> {
