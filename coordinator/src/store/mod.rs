@@ -13,6 +13,8 @@ mod open;
 pub mod reader;
 mod rows;
 mod staging;
+#[cfg(test)]
+mod tests;
 mod work;
 mod write;
 

@@ -16,6 +16,8 @@ use tracing::warn;
 use wavegate_engine::Utc;
 
 pub use files::Files;
+#[cfg(test)]
+pub(super) use schema::MIGRATIONS;
 
 use super::{SqliteStore, artifacts::Artifacts, logs::Logs, reader::Reader, staging};
 use crate::driver::StoreError;

@@ -11,7 +11,7 @@ use crate::driver::StoreError;
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
-pub(super) const MIGRATIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+pub(in crate::store) const MIGRATIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
 
 /// How long another program may hold the database before we say so.
 const BUSY: Duration = Duration::from_secs(5);

@@ -2,10 +2,12 @@
 //! that is not as the engine thinks is a constraint error that names both, and nothing is kept of the
 //! transaction.
 
+mod lease;
+mod verdict;
+
 use rusqlite::{Connection, OptionalExtension as _, Params, named_params, params};
 use wavegate_engine::{
-    Change, Event, LeaseRow, LeaseWork, PlanId, PlanRow, PlanState, Report, TaskIx, TaskRow, TaskState, Utc,
-    VerdictRow, WaveIx, WaveRow, WorkerRow,
+    Change, Event, PlanId, PlanRow, PlanState, TaskIx, TaskRow, TaskState, Utc, WaveIx, WaveRow, WorkerRow,
 };
 
 use crate::driver::StoreError;
@@ -18,10 +20,12 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
         Change::Plan { id, was, row } => update_plan(sql, *id, was, row, now),
         Change::Wave { plan, wave, was, row } => update_wave(sql, *plan, *wave, was, row),
         Change::Task { plan, task, was, row } => update_task(sql, *plan, *task, was, row, now),
-        Change::LeaseGranted(row) => insert_lease(sql, row),
-        Change::Lease { was, row } => update_lease(sql, was, row),
-        Change::Result { lease, accepted, report } => insert_result(sql, *lease, *accepted, report, now),
-        Change::Verdict(row) => insert_verdict(sql, row, now),
+        Change::LeaseGranted(row) => lease::insert_lease(sql, row),
+        Change::Lease { was, row } => lease::update_lease(sql, was, row),
+        Change::Result { lease, accepted, report } => {
+            lease::insert_result(sql, *lease, *accepted, report, now)
+        }
+        Change::Verdict(row) => verdict::insert_verdict(sql, row, now),
         Change::Worker(row) => put_worker(sql, row),
         Change::WorkerForgotten(id) => {
             sql.prepare_cached("DELETE FROM wg_workers WHERE id = ?1")?.execute([&*id.0])?;
@@ -73,13 +77,13 @@ fn switch_on(sql: &Connection, plan: PlanId, now: Utc) -> Result<()> {
         .execute([plan.0])?;
     let state = "SELECT iif(switched_on, 'switched on', 'staged') AS state FROM wg_plans WHERE id = ?1";
     expect_one(changed, sql, (state, [plan.0]), || format!("plan {plan}"), "staged")?;
-    sql.prepare_cached(include_str!("projection/insert_plan.sql"))?
+    sql.prepare_cached(include_str!("../projection/insert_plan.sql"))?
         .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
     Ok(())
 }
 
 fn update_plan(sql: &Connection, id: PlanId, was: &str, row: &PlanRow, now: Utc) -> Result<()> {
-    let changed = sql.prepare_cached(include_str!("plan/update.sql"))?.execute(named_params! {
+    let changed = sql.prepare_cached(include_str!("../plan/update.sql"))?.execute(named_params! {
         ":id": id.0,
         ":was": was,
         ":state": row.state.name(),
@@ -104,13 +108,13 @@ fn update_plan(sql: &Connection, id: PlanId, was: &str, row: &PlanRow, now: Utc)
         PlanState::Done => "done",
         PlanState::Cancelled => "cancelled",
     };
-    sql.prepare_cached(include_str!("projection/update_plan.sql"))?
+    sql.prepare_cached(include_str!("../projection/update_plan.sql"))?
         .execute(named_params! { ":plan": id.0, ":status": status, ":now": now.0 })?;
     Ok(())
 }
 
 fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &WaveRow) -> Result<()> {
-    let changed = sql.prepare_cached(include_str!("wave/update.sql"))?.execute(named_params! {
+    let changed = sql.prepare_cached(include_str!("../wave/update.sql"))?.execute(named_params! {
         ":plan": plan.0,
         ":ix": wave.0,
         ":was": was,
@@ -146,7 +150,7 @@ fn update_task(
         | TaskState::Cancelled => None,
     };
     let result = row.result.as_ref();
-    let changed = sql.prepare_cached(include_str!("task/update.sql"))?.execute(named_params! {
+    let changed = sql.prepare_cached(include_str!("../task/update.sql"))?.execute(named_params! {
         ":plan": plan.0,
         ":ix": task.0,
         ":was": was,
@@ -168,118 +172,8 @@ fn update_task(
     let what = || format!("task number {} of plan {plan}", task.0);
     expect_one(changed, sql, (state, params![plan.0, task.0]), what, was)?;
     if row.state == TaskState::Done && was != row.state.name() {
-        sql.prepare_cached(include_str!("projection/count_task.sql"))?
+        sql.prepare_cached(include_str!("../projection/count_task.sql"))?
             .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
-    }
-    Ok(())
-}
-
-fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
-    let (task, attempt) = match row.work {
-        LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => (None, None),
-    };
-    let candidate = match row.work {
-        LeaseWork::Validate { candidate } => Some(candidate.to_string()),
-        LeaseWork::Task { .. } | LeaseWork::Integrate => None,
-    };
-    sql.prepare_cached(include_str!("lease/insert.sql"))?.execute(named_params! {
-        ":id": row.id.to_string(),
-        ":plan": row.plan.0,
-        ":wave_ix": row.wave.0,
-        ":kind": row.work.kind().as_str(),
-        ":task_ix": task,
-        ":attempt": attempt,
-        ":candidate": candidate,
-        ":round": row.round,
-        ":state": row.state.name(),
-        ":worker": &*row.worker.0,
-        ":base": text(row.base),
-        ":lost_after_ms": int(row.lost_after_ms),
-        ":granted_ms": row.granted.0,
-    })?;
-    Ok(())
-}
-
-fn update_lease(sql: &Connection, was: &str, row: &LeaseRow) -> Result<()> {
-    let changed = sql.prepare_cached(include_str!("lease/update.sql"))?.execute(named_params! {
-        ":id": row.id.to_string(),
-        ":was": was,
-        ":state": row.state.name(),
-        ":reason": row.state.reason(),
-        ":started_ms": row.started.map(|time| time.0),
-        ":ended_ms": row.ended.map(|time| time.0),
-        ":progress_in": int(row.progress.tokens_in),
-        ":progress_out": int(row.progress.tokens_out),
-        ":progress_cached": int(row.progress.tokens_cached),
-        ":progress_micro_usd": maybe_int(row.progress.cost_micro_usd),
-    })?;
-    let state = "SELECT state FROM wg_leases WHERE id = ?1";
-    expect_one(changed, sql, (state, [row.id.to_string()]), || format!("lease {}", row.id), was)
-}
-
-/// A second copy of a result that is only booked changes nothing.
-fn insert_result(
-    sql: &Connection,
-    lease: wavegate_engine::LeaseId,
-    accepted: bool,
-    report: &Report,
-    now: Utc,
-) -> Result<()> {
-    let changed = sql.prepare_cached(include_str!("result/insert.sql"))?.execute(named_params! {
-        ":lease": lease.to_string(),
-        ":accepted": accepted,
-        ":outcome": report.outcome.as_str(),
-        ":exit_code": report.exit_code,
-        ":summary": report.summary,
-        ":output_tail": report.output_tail,
-        ":output_json": report.output_json,
-        ":run_ms": int(report.run_ms),
-        ":used_in": int(report.usage.tokens_in),
-        ":used_out": int(report.usage.tokens_out),
-        ":used_cached": int(report.usage.tokens_cached),
-        ":used_micro_usd": maybe_int(report.usage.cost_micro_usd),
-        ":changes": text(report.changes),
-        ":changed_files": report.changed_files,
-        ":candidate": text(report.candidate),
-        ":now": now.0,
-    })?;
-    if changed == 1 {
-        return Ok(());
-    }
-    Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
-}
-
-fn insert_verdict(sql: &Connection, row: &VerdictRow, now: Utc) -> Result<()> {
-    sql.prepare_cached(include_str!("verdict/insert.sql"))?.execute(named_params! {
-        ":plan": row.plan.0,
-        ":wave_ix": row.wave.0,
-        ":round": row.round,
-        ":candidate": text(row.candidate),
-        ":source": row.source.as_str(),
-        ":decision": row.verdict.decision.as_str(),
-        ":judge": row.by,
-        ":note": row.note,
-        ":now": now.0,
-    })?;
-    let id = sql.last_insert_rowid();
-    let mut insert = sql
-        .prepare_cached("INSERT INTO wg_findings (verdict_id, ix, task_key, text) VALUES (?1, ?2, ?3, ?4)")?;
-    for (finding, ix) in row.verdict.findings.iter().zip(0..) {
-        insert.execute(params![id, ix, finding.task, finding.text])?;
-    }
-    let mut insert = sql.prepare_cached(include_str!("verdict/insert_evidence.sql"))?;
-    for (evidence, ix) in row.verdict.evidence.iter().zip(0..) {
-        insert.execute(named_params! {
-            ":verdict": id,
-            ":ix": ix,
-            ":task_key": evidence.task,
-            ":command": evidence.command,
-            ":exit_code": evidence.exit_code,
-            ":timed_out": evidence.timed_out,
-            ":output_tail": evidence.output_tail,
-            ":run_ms": int(evidence.run_ms),
-        })?;
     }
     Ok(())
 }
@@ -287,7 +181,7 @@ fn insert_verdict(sql: &Connection, row: &VerdictRow, now: Utc) -> Result<()> {
 fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
     let runners: Vec<_> = row.runners.iter().map(|it| (&it.name, &it.version, &it.account)).collect();
     let roles: Vec<_> = row.roles.iter().map(|role| role.as_str()).collect();
-    sql.prepare_cached(include_str!("worker/put.sql"))?.execute(named_params! {
+    sql.prepare_cached(include_str!("../worker/put.sql"))?.execute(named_params! {
         ":id": &*row.id.0,
         ":instance": row.instance,
         ":name": row.name,
@@ -305,7 +199,7 @@ fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
 }
 
 fn insert_event(sql: &Connection, event: &Event, now: Utc) -> Result<()> {
-    sql.prepare_cached(include_str!("event/insert.sql"))?.execute(named_params! {
+    sql.prepare_cached(include_str!("../event/insert.sql"))?.execute(named_params! {
         ":now": now.0,
         ":kind": event.kind.as_str(),
         ":plan": event.plan.map(|plan| plan.0),
