@@ -8,6 +8,27 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
+/// Makes the digest of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher {
+    hash: Sha256,
+    size: u64,
+}
+
+impl Hasher {
+    /// Adds the next piece.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// The digest and the number of all bytes so far.
+    #[must_use]
+    pub fn finish(&self) -> (Digest, u64) {
+        (Digest(self.hash.clone().finalize().into()), self.size)
+    }
+}
+
 /// A text that is no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a digest of 64 lower-case hex digits, found {0:?}")]
@@ -22,18 +43,15 @@ impl Digest {
 
     /// The digest and the number of all bytes that can be read.
     pub fn of_reader(reader: &mut impl io::Read) -> io::Result<(Self, u64)> {
-        let mut hash = Sha256::new();
+        let mut hasher = Hasher::default();
         let mut buffer = vec![0; 128 * 1024];
-        let mut size = 0;
         loop {
-            let read = match reader.read(&mut buffer) {
-                Ok(0) => return Ok((Self(hash.finalize().into()), size)),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(read) => hasher.add(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            };
-            hash.update(&buffer[..read]);
-            size += read as u64;
+            }
         }
     }
 
@@ -69,5 +87,28 @@ impl FromStr for Digest {
             *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| error())?;
         }
         Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_the_known_one_and_survives_its_text() {
+        let digest = Digest::of_bytes(b"abc");
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(Digest::of_reader(&mut &b"abc"[..]).unwrap(), (digest, 3));
+    }
+
+    #[test]
+    fn what_is_no_digest_is_named() {
+        let long = "A".repeat(64);
+        for text in ["", "abc", "../../etc/passwd", &long, &"é".repeat(32)] {
+            assert_eq!(text.parse::<Digest>(), Err(DigestError(text.to_owned())));
+        }
+        assert_eq!(Digest::optional(""), Ok(None));
     }
 }

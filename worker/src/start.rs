@@ -138,7 +138,6 @@ fn rooms(
         move |source| WorkerError::Folder { path, source }
     };
     let cache = BlobCache::open(&folder("blobs"), CACHE_BYTES).map_err(at("blobs"))?;
-    cache.trim().map_err(at("blobs"))?;
     let mut logs = Logs::open(folder("logs"), config.log_limit, Arc::clone(&bulk)).map_err(at("logs"))?;
     let owed: Vec<LeaseId> = owed.iter().map(|answer| answer.lease_id().clone()).collect();
     logs.recover(&owed).map_err(at("logs"))?;

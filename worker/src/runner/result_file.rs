@@ -2,7 +2,11 @@
 //! `summary` (text), `tokens` (a number, or an object of `in`, `out`, `cached`), `cost` (US dollars)
 //! and anything else, which is kept.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
 
 use serde::Deserialize;
 use wavegate_proto::v1;
@@ -47,19 +51,30 @@ enum Tokens {
 
 /// Reads the file; nothing was said when there is none or it is empty.
 pub fn read(path: &Path) -> Result<Said, ResultFileError> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
-    match read {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Said::default()),
-        Err(error) => return Err(ResultFileError(format!("cannot be read: {error}"))),
+    let text = text_of(path)?;
+    if text.trim().is_empty() { Ok(Said::default()) } else { parse(&text) }
+}
+
+fn text_of(path: &Path) -> Result<String, ResultFileError> {
+    let unreadable = |error| ResultFileError(format!("cannot be read: {error}"));
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(unreadable(error)),
+        // Opening a pipe would wait for somebody who writes.
+        Ok(meta) if !meta.is_file() => return Err(ResultFileError("is not a file".to_owned())),
         Ok(_) => {}
     }
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(ResultFileError(format!("is longer than {MAX_BYTES} bytes")));
     }
-    if text.trim().is_empty() {
-        return Ok(Said::default());
-    }
+    Ok(text)
+}
+
+fn parse(text: &str) -> Result<Said, ResultFileError> {
     let wrong = |error: serde_json::Error| {
         ResultFileError(format!(
             "line {} column {}: {error}; expected an object with summary, tokens, cost, metrics",
@@ -67,7 +82,7 @@ pub fn read(path: &Path) -> Result<Said, ResultFileError> {
             error.column()
         ))
     };
-    let whole: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).map_err(wrong)?;
+    let whole: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(wrong)?;
     let fields: Fields = serde_json::from_value(whole.clone().into()).map_err(wrong)?;
     let (tokens_in, tokens_out, tokens_cached) = match fields.tokens {
         None => (0, 0, 0),
@@ -117,6 +132,17 @@ mod tests {
     fn no_file_and_an_empty_one_say_nothing() {
         assert_eq!(read(Path::new("/nowhere/at/all")), Ok(Said::default()));
         assert_eq!(said(" \n"), Ok(Said::default()));
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_refused_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert_eq!(read(&pipe), Err(ResultFileError("is not a file".to_owned())));
+        let long = format!("{{\"summary\":\"{}\"}}", "x".repeat(300_000));
+        assert!(said(&long).unwrap_err().to_string().contains("longer than 262144 bytes"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -23,6 +24,8 @@ pub(super) struct Notes {
     pub(super) logs: BTreeMap<String, Vec<u8>>,
     /// Offset and length of each chunk of a log.
     pub(super) chunks: Vec<(u64, usize)>,
+    /// How long each lease's log was when its result came.
+    pub(super) logs_at_result: BTreeMap<String, usize>,
     pub(super) answers_heartbeats: bool,
     pub(super) answers_results: bool,
     pub(super) refuses_results: bool,
@@ -57,6 +60,7 @@ impl World {
             blobs: BTreeMap::new(),
             logs: BTreeMap::new(),
             chunks: Vec::new(),
+            logs_at_result: BTreeMap::new(),
             answers_heartbeats: true,
             answers_results: true,
             refuses_results: false,
@@ -170,8 +174,10 @@ impl Notes {
         }
     }
 
-    fn answer(&self, lease_id: String) {
+    fn answer(&mut self, lease_id: String) {
         use coordinator_message::Message;
+        let length = self.logs.get(&lease_id).map_or(0, Vec::len);
+        self.logs_at_result.insert(lease_id.clone(), length);
         if self.refuses_results {
             self.say(Message::Refused(v1::Refused { lease_id, reason: "a newer attempt".into() }));
         } else if self.answers_results {
@@ -199,8 +205,11 @@ impl Fake {
         Self { runtime: Some(runtime), port }
     }
 
-    /// Gone at once: no goodbye, every connection reset.
-    pub(super) fn kill(self) -> u16 {
+    /// Gone without a goodbye, every connection reset; gives the port, which is free again.
+    pub(super) async fn kill(mut self) -> u16 {
+        let runtime = self.runtime.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10)));
+        ended.await.unwrap();
         self.port
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinSet};
 use wavegate_proto::v1;
 
 use super::effect::Assignment;
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobError, BlobStore};
 use crate::digest::Digest;
 use crate::lease::LeaseId;
 use crate::work::{self, Ending, LogSink, WorkContext};
@@ -146,10 +146,19 @@ async fn run(surroundings: Surroundings, body: v1::grant::Body, context: WorkCon
 
 async fn fetch_work(blobs: &dyn BlobStore, digest: &str) -> Result<v1::Work, String> {
     let digest: Digest = digest.parse().map_err(|error| format!("the work's name is wrong: {error}"))?;
-    blobs.fetch(&[digest]).await.map_err(|error| format!("the work cannot be fetched: {error}"))?;
-    let bytes = blobs.cache().read(digest);
-    let bytes = bytes.map_err(|error| format!("the work cannot be read: {error}"))?;
+    let mut bytes = read_blob(blobs, digest).await;
+    if bytes.is_err() {
+        // It was damaged and is discarded, or made room for others.
+        bytes = read_blob(blobs, digest).await;
+    }
+    let bytes = bytes.map_err(|error| format!("the work cannot be had: {error}"))?;
     v1::Work::decode(bytes.as_slice()).map_err(|error| format!("the work cannot be decoded: {error}"))
+}
+
+async fn read_blob(blobs: &dyn BlobStore, digest: Digest) -> Result<Vec<u8>, BlobError> {
+    blobs.fetch(&[digest]).await?;
+    let cache = blobs.cache();
+    cache.read(digest).map_err(|source| BlobError::File { path: cache.path(digest), source })
 }
 
 /// Why the operator of this worker does not want this work done, if so.

@@ -11,6 +11,7 @@ mod jobs;
 mod link;
 mod machine;
 mod stream;
+mod words;
 
 pub(crate) use driver::{Driver, Rooms};
 pub(crate) use effect::Departure;

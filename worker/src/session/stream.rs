@@ -123,5 +123,5 @@ fn loss(status: &Status) -> Loss {
     if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
         return Loss::Unauthenticated(status.message().to_owned());
     }
-    Loss::Broken(format!("{}: {}", status.code(), status.message()))
+    Loss::Broken(format!("the session broke: {}", status.message()))
 }

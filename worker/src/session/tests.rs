@@ -35,6 +35,7 @@ impl Perform for Script {
         };
         let mut report = v1::Report { summary: task.run.clone(), ..v1::Report::default() };
         match task.run.as_str() {
+            "shout" => context.log.append(&LONG_OUTPUT.repeat(100_000)),
             "large" => report.output_json = "x".repeat(300_000),
             "wait" => {
                 if let Err(ending) = self.wait(1, &context).await {
@@ -72,6 +73,9 @@ impl Script {
         }
     }
 }
+
+/// Ten bytes, so that a place in the output shows what belongs there.
+const LONG_OUTPUT: &[u8] = b"012345678\n";
 
 /// A world, a state directory, and workers in it.
 struct Bench {
@@ -160,7 +164,7 @@ async fn a_result_is_sent_again_when_the_coordinator_is_back_and_the_work_is_not
     bench.world.notes().answers_results = false;
     bench.world.grant("a", "quick", 60_000);
     until("the result", || bench.world.finished("a").len() == 1).await;
-    let port = fake.kill();
+    let port = fake.kill().await;
     assert_eq!(bench.spooled().len(), 1);
     bench.world.notes().answers_results = true;
     let _fake = Fake::start(&bench.world, port).await;
@@ -177,7 +181,7 @@ async fn work_goes_on_while_the_coordinator_is_away_and_its_result_comes_later()
     let (bench, fake, _running) = Bench::connected().await;
     bench.world.grant("a", "wait", 60_000);
     until("the start", || bench.world.has_started("a")).await;
-    let port = fake.kill();
+    let port = fake.kill().await;
     bench.go_on(1);
     until("the spooled result", || bench.spooled().len() == 1).await;
     let _fake = Fake::start(&bench.world, port).await;
@@ -221,7 +225,7 @@ async fn a_worker_alone_ends_its_work_at_the_deadline_and_says_so_later() {
     let (bench, fake, _running) = Bench::connected().await;
     bench.world.grant("a", "wait", 700);
     until("the start", || bench.world.has_started("a")).await;
-    let port = fake.kill();
+    let port = fake.kill().await;
     until("the spooled return", || bench.spooled().len() == 1).await;
     let _fake = Fake::start(&bench.world, port).await;
     until("the return", || !bench.world.released("a").is_empty()).await;
@@ -244,7 +248,7 @@ async fn a_log_goes_on_from_its_offset_after_the_coordinator_was_away() {
     let (bench, fake, _running) = Bench::connected().await;
     bench.world.grant("a", "talk", 60_000);
     until("the first line", || bench.world.log("a") == "one\n").await;
-    let port = fake.kill();
+    let port = fake.kill().await;
     bench.world.notes().chunks.clear();
     bench.go_on(1);
     let _fake = Fake::start(&bench.world, port).await;
@@ -257,11 +261,33 @@ async fn a_log_goes_on_from_its_offset_after_the_coordinator_was_away() {
 }
 
 #[tokio::test]
+async fn a_long_log_arrives_whole_and_before_the_result() {
+    let (bench, _fake, _running) = Bench::connected().await;
+    bench.world.grant("a", "shout", 60_000);
+    until("the result", || !bench.world.finished("a").is_empty()).await;
+    assert_eq!(bench.world.notes().logs_at_result.get("a"), Some(&1_000_000));
+    assert!(
+        bench.world.log("a").as_bytes() == LONG_OUTPUT.repeat(100_000),
+        "the log is not what was written"
+    );
+}
+
+#[tokio::test]
+async fn a_coordinator_that_lost_a_part_of_a_log_gets_it_again() {
+    let (bench, _fake, _running) = Bench::connected().await;
+    bench.world.grant("a", "talk", 60_000);
+    until("the first line", || bench.world.log("a") == "one\n").await;
+    bench.world.notes().logs.clear();
+    bench.go_on(1);
+    until("both lines", || bench.world.log("a") == "one\ntwo\n").await;
+}
+
+#[tokio::test]
 async fn the_log_of_a_killed_worker_is_shipped_by_its_next_start() {
     let (bench, fake, running) = Bench::connected().await;
     bench.world.grant("a", "talk", 60_000);
     until("the first line", || bench.world.log("a") == "one\n").await;
-    let port = fake.kill();
+    let port = fake.kill().await;
     bench.go_on(1);
     let log = bench.path("state/logs/a.log");
     until("the second line", || std::fs::read(&log).is_ok_and(|text| text == b"one\ntwo\n")).await;

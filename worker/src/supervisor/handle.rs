@@ -14,9 +14,9 @@ use tokio::{
 };
 
 use super::{
-    LEASE_MARK, SUBCOMMAND, WORKER_MARK,
+    LEASE_MARK, SUBCOMMAND, WORKER_MARK, boottime_ms,
+    marks::end_orphans,
     protocol::{Control, KilledBecause, Lines, Spec, Status},
-    tree::kill_marked,
 };
 
 /// A program that does not answer as a supervisor within this time is none.
@@ -49,6 +49,16 @@ pub struct Right {
     pub cancel: watch::Receiver<bool>,
 }
 
+impl Right {
+    /// How it ended, if it did.
+    fn ended(&self) -> Option<Ended> {
+        if *self.cancel.borrow() {
+            return Some(Ended::Cancelled);
+        }
+        (*self.deadline.borrow() <= boottime_ms()).then_some(Ended::Fenced)
+    }
+}
+
 /// How the command ended. Nothing of its tree is left in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -74,6 +84,8 @@ pub enum SpawnError {
     Command(String),
     #[error("the supervisor was killed; its processes were ended")]
     SupervisorGone,
+    #[error("the supervisor was killed, and of its processes these do not end: {0:?}")]
+    Orphans(Vec<i32>),
 }
 
 /// Runs the order to its end; `started` is called once it runs, `output` with every piece of its
@@ -84,6 +96,9 @@ pub async fn run(
     started: impl FnOnce() + Send,
     output: &(dyn Fn(&[u8]) + Send + Sync),
 ) -> Result<Ended, SpawnError> {
+    if let Some(ended) = right.ended() {
+        return Ok(ended);
+    }
     let mut child =
         spawn(right).map_err(|source| SpawnError::Supervisor { path: right.supervisor.clone(), source })?;
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -112,16 +127,27 @@ pub async fn run(
             }
         }
     };
+    let ended = match ended {
+        Err(SpawnError::SupervisorGone) => Err(bury(&mut child, right).await),
+        Ok(_) | Err(_) => ended,
+    };
     // Pieces that were still in the pipe when the tree was gone.
     let _ = timeout(DRAIN, drain(&mut text, output)).await;
     drop(following.control.take());
     let _ = child.wait().await;
-    if matches!(ended, Err(SpawnError::SupervisorGone)) {
-        let lease = right.lease_id.clone();
-        // A panic there could only be ours, and the processes are looked for again at the next start.
-        let _ = tokio::task::spawn_blocking(move || kill_marked(LEASE_MARK, &lease)).await;
-    }
     ended
+}
+
+/// Ends what a killed supervisor left. It stays a zombie meanwhile, so that its process id, which
+/// names its session, is nobody else's.
+async fn bury(child: &mut Child, right: &Right) -> SpawnError {
+    let _ = child.start_kill();
+    let (lease, session) = (right.lease_id.clone(), child.id());
+    match tokio::task::spawn_blocking(move || end_orphans(&lease, session)).await {
+        Ok(Err(pids)) => SpawnError::Orphans(pids),
+        // A panic there could only be ours, and the processes are looked for again at the next start.
+        Ok(Ok(())) | Err(_) => SpawnError::SupervisorGone,
+    }
 }
 
 async fn drain(text: &mut (impl AsyncRead + Unpin), output: &(dyn Fn(&[u8]) + Send + Sync)) {
@@ -212,9 +238,9 @@ impl Following {
         match status.next().await {
             Some(Status::Started { .. }) => started(),
             Some(Status::Failed(text)) => return Err(SpawnError::Command(text)),
-            Some(Status::Ready { .. } | Status::Exited { .. }) | None => {
-                return Err(SpawnError::SupervisorGone);
-            }
+            // Its right had ended before it began.
+            exited @ Some(Status::Exited { .. }) => return self.ended(exited),
+            Some(Status::Ready { .. }) | None => return Err(SpawnError::SupervisorGone),
         }
         self.timed_out_at = order.timeout.map(|limit| Instant::now() + limit);
         loop {

@@ -4,16 +4,21 @@
 //! pipe what to run and until when, and hears over the status pipe what became of it (`handle`).
 //! When the control pipe ends (the worker was killed) or the deadline passes (the worker hangs, the
 //! host slept), the supervisor ends the tree: a command never outlives its right to run.
-//! `tree` finds and signals processes. Knows nothing of leases but the marks in the environment.
+//! `processes` reads /proc, `tree` ends what is below this process, `marks` what carries a mark.
+//! Knows nothing of leases but the marks in the environment.
 
+mod control;
 mod handle;
+mod marks;
 mod process;
+mod processes;
 mod protocol;
 mod tree;
 
 pub use handle::{Ended, Order, Right, SpawnError, own_program, run};
+pub use marks::{LeftoverError, clear_leftovers};
 pub use process::main;
-pub use tree::{LeftoverError, become_subreaper, clear_leftovers};
+pub use tree::become_subreaper;
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -32,6 +32,7 @@ pub(super) enum Status {
     /// The handshake: this really is a supervisor.
     Ready {
         version: String,
+        pid: u32,
     },
     Started {
         pid: i32,

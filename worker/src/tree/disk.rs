@@ -2,14 +2,14 @@
 //! task changed since.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Metadata},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
-use super::{Changes, Node, Tree};
+use super::{Changes, Node, Tree, wire::parents};
 use crate::{
     blobs::{Blob, BlobCache},
     digest::Digest,
@@ -28,6 +28,11 @@ pub enum DiskError {
     Special(PathBuf),
     #[error("{0}: the name is not UTF-8, which trees need")]
     NotUtf8(PathBuf),
+    #[error("{0}: a symbolic link where a directory is needed; nothing is written through links")]
+    ThroughLink(PathBuf),
+    /// It is out of the cache now: fetching it again mends this.
+    #[error("the cached artifact {0} is missing or damaged")]
+    Blob(Digest),
 }
 
 /// A tree as it was written to disk, with what tells an untouched file.
@@ -93,27 +98,47 @@ pub fn materialise(tree: Tree, root: &Path, cache: &BlobCache) -> Result<Snapsho
 
 /// Writes the tree's files into a directory, replacing files of the same path and keeping others.
 pub fn write_over(tree: &Tree, root: &Path, cache: &BlobCache) -> Result<(), DiskError> {
+    let mut folders = BTreeSet::new();
     for (path, node) in &tree.entries {
-        let full = root.join(path);
-        let write = || -> io::Result<()> {
-            if let Some(folder) = full.parent() {
-                fs::create_dir_all(folder)?;
+        for folder in parents(path) {
+            if folders.insert(folder) {
+                make_folder(&root.join(folder))?;
             }
-            if fs::symlink_metadata(&full).is_ok() {
-                fs::remove_file(&full)?;
-            }
-            match node {
-                Node::Symlink { target } => symlink(target, &full),
-                Node::File { digest, executable, .. } => {
-                    fs::copy(cache.path(*digest), &full)?;
-                    let mode = if *executable { 0o755 } else { 0o644 };
-                    fs::set_permissions(&full, fs::Permissions::from_mode(mode))
-                }
-            }
-        };
-        write().map_err(|source| DiskError::Io { path: full.clone(), source })?;
+        }
+        write_node(node, &root.join(path), cache)?;
     }
     Ok(())
+}
+
+fn make_folder(folder: &Path) -> Result<(), DiskError> {
+    match fs::symlink_metadata(folder) {
+        Ok(meta) if meta.is_symlink() => Err(DiskError::ThroughLink(folder.to_owned())),
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) | Err(_) => {
+            fs::create_dir(folder).map_err(|source| DiskError::Io { path: folder.to_owned(), source })
+        }
+    }
+}
+
+fn write_node(node: &Node, full: &Path, cache: &BlobCache) -> Result<(), DiskError> {
+    let io = |source| DiskError::Io { path: full.to_owned(), source };
+    if fs::symlink_metadata(full).is_ok() {
+        fs::remove_file(full).map_err(io)?;
+    }
+    match node {
+        Node::Symlink { target } => symlink(target, full).map_err(io),
+        Node::File { digest, size, executable } => {
+            // Shares the bytes where the file system can.
+            let copied = fs::copy(cache.path(*digest), full);
+            if copied.as_ref().is_ok_and(|copied| copied != size) || !cache.path(*digest).exists() {
+                cache.discard(*digest).map_err(io)?;
+                return Err(DiskError::Blob(*digest));
+            }
+            copied.map_err(io)?;
+            let mode = if *executable { 0o755 } else { 0o644 };
+            fs::set_permissions(full, fs::Permissions::from_mode(mode)).map_err(io)
+        }
+    }
 }
 
 /// What was changed in the directory since the snapshot, and the blobs of what is new.

@@ -11,7 +11,7 @@ mod wire;
 use std::collections::BTreeMap;
 
 pub use disk::{DiskError, Snapshot, diff, materialise, snapshot, write_over};
-pub use integrate::{Conflict, Part, integrate};
+pub use integrate::{Clash, Conflict, IntegrateError, Part, integrate};
 pub use wire::TreeError;
 
 use crate::digest::Digest;
@@ -41,14 +41,16 @@ impl Tree {
         self.entries.values().filter_map(Node::digest)
     }
 
-    /// Does to it what was done to another.
-    pub fn apply(&mut self, changes: &Changes) {
+    /// Does to it what was done to another. An error when a file would be a directory as well; the
+    /// tree is of no use then.
+    pub fn try_apply(&mut self, changes: &Changes) -> Result<(), TreeError> {
         for (path, node) in &changes.paths {
             match node {
                 Some(node) => drop(self.entries.insert(path.clone(), node.clone())),
                 None => drop(self.entries.remove(path)),
             }
         }
+        self.check_shape()
     }
 
     /// What must be done to it to become the other.
@@ -86,5 +88,7 @@ impl Changes {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub enum TreeError {
     Path(String),
     #[error("path {0:?} is there twice")]
     Twice(String),
-    #[error("path {0:?} is a file and a directory")]
+    #[error("path {0:?} lies below a file or a symbolic link")]
     FileAndDirectory(String),
     #[error("path {path:?}: {source}")]
     Digest { path: String, source: DigestError },
@@ -38,10 +38,8 @@ impl Tree {
             }
         }
         let tree = Self { entries };
-        match tree.file_and_directory() {
-            Some(path) => Err(TreeError::FileAndDirectory(path)),
-            None => Ok(tree),
-        }
+        tree.check_shape()?;
+        Ok(tree)
     }
 
     /// Its encoding; equal trees have equal bytes.
@@ -51,11 +49,10 @@ impl Tree {
         v1::Tree { entries }.encode_to_vec()
     }
 
-    fn file_and_directory(&self) -> Option<String> {
-        self.entries
-            .keys()
-            .find(|path| parents(path).any(|parent| self.entries.contains_key(parent)))
-            .cloned()
+    /// No file or symbolic link has anything below it: else what is written below a link would land
+    /// where the link points.
+    pub(super) fn check_shape(&self) -> Result<(), TreeError> {
+        check_shape(self.entries.keys().map(String::as_str), |path| self.entries.contains_key(path))
     }
 }
 
@@ -76,6 +73,8 @@ impl Changes {
                 return Err(TreeError::Twice(path));
             }
         }
+        let is_set = |path: &str| matches!(paths.get(path), Some(Some(_)));
+        check_shape(paths.keys().map(String::as_str).filter(|path| is_set(path)), is_set)?;
         Ok(Self { paths })
     }
 
@@ -119,6 +118,18 @@ fn node_into_proto(path: &str, node: &Node) -> v1::TreeEntry {
             target: target.clone(),
         },
     }
+}
+
+fn check_shape<'a>(
+    paths: impl Iterator<Item = &'a str>,
+    is_node: impl Fn(&str) -> bool,
+) -> Result<(), TreeError> {
+    for path in paths {
+        if parents(path).any(&is_node) {
+            return Err(TreeError::FileAndDirectory(path.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn check_path(path: &str) -> Result<(), TreeError> {

@@ -83,10 +83,14 @@ fn keep_tail(tail: &mut VecDeque<u8>, bytes: &[u8]) {
     tail.extend(bytes);
 }
 
-/// As text; a character that the cut went through is left out.
+/// As text of at most as many bytes; a character that the cut went through is left out. What is no
+/// text takes more room as one: then its beginning goes.
 fn text_of(bytes: &[u8]) -> String {
     let start = bytes.iter().take(3).take_while(|byte| (**byte & 0xC0) == 0x80).count();
-    String::from_utf8_lossy(&bytes[start..]).into_owned()
+    let mut text = String::from_utf8_lossy(&bytes[start..]).into_owned();
+    let too_many = text.len().saturating_sub(TAIL_BYTES);
+    text.drain(..text.ceil_char_boundary(too_many));
+    text
 }
 
 #[cfg(test)]
@@ -104,5 +108,10 @@ mod tests {
         assert_eq!(kept.len(), TAIL_BYTES);
         let text = text_of(&kept);
         assert!(text.ends_with("àèx") && !text.contains('\u{fffd}'));
+    }
+    #[test]
+    fn the_tail_of_what_is_no_text_is_not_longer() {
+        let text = text_of(&[0xff; TAIL_BYTES]);
+        assert!(text.len() <= TAIL_BYTES && text.len() > TAIL_BYTES - 4, "{}", text.len());
     }
 }

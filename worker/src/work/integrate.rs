@@ -2,16 +2,16 @@
 
 use wavegate_proto::v1;
 
-use super::{Ending, WorkContext, failed};
+use super::{Ending, WorkContext, failed, report_of};
 use crate::{
     blobs::{Blob, BlobStore},
-    tree::{Conflict, Part, integrate},
+    tree::{Clash, Conflict, IntegrateError, Part, integrate},
     workspace::{WorkspaceError, fetch_changes, fetch_tree},
 };
 
 pub(super) async fn perform(work: v1::IntegrateWork, context: &WorkContext) -> Ending {
     match context.guard(join(&work, context.blobs.as_ref())).await {
-        Ok(Ok(report)) => Ending::Report(Box::new(report)),
+        Ok(Ok(report)) => report_of(report),
         Ok(Err(error)) => failed(format!("cannot integrate: {error}")),
         Err(ending) => ending,
     }
@@ -30,19 +30,22 @@ async fn join(work: &v1::IntegrateWork, blobs: &dyn BlobStore) -> Result<v1::Rep
             built_on: result.built_on.iter().cloned().collect(),
         });
     }
-    match integrate(&target, &parts) {
+    let results = parts.len();
+    let joined = tokio::task::spawn_blocking(move || integrate(&target, &parts));
+    match joined.await.map_err(|_| WorkspaceError::BrokenOff)? {
         Ok(tree) => {
             let encoded = Blob::of_bytes(tree.encode());
             let candidate = encoded.digest().to_string();
             blobs.publish(vec![encoded]).await?;
             Ok(v1::Report {
                 outcome: v1::Outcome::Succeeded.into(),
-                summary: format!("{} results, {} files", parts.len(), tree.entries.len()),
+                summary: format!("{results} results, {} files", tree.entries.len()),
                 candidate,
                 ..v1::Report::default()
             })
         }
-        Err(conflicts) => Ok(v1::Report {
+        Err(IntegrateError::Tree(error)) => Err(error.into()),
+        Err(IntegrateError::Conflicts(conflicts)) => Ok(v1::Report {
             outcome: v1::Outcome::Conflict.into(),
             summary: format!("{} results conflict", conflicts.len()),
             conflicts: conflicts.into_iter().map(finding).collect(),
@@ -52,10 +55,18 @@ async fn join(work: &v1::IntegrateWork, blobs: &dyn BlobStore) -> Result<v1::Rep
 }
 
 fn finding(conflict: Conflict) -> v1::Finding {
-    let Conflict { key, path, other } = conflict;
-    let text = match other {
-        Some(other) => format!("changes {path}, which {other} of the same wave changes differently"),
-        None => format!("changes {path}, which another wave has changed since this task began"),
+    let Conflict { key, path, clash, other } = conflict;
+    let text = match (clash, other) {
+        (Clash::Content, Some(other)) => {
+            format!("changes {path}, which {other} of the same wave changes differently")
+        }
+        (Clash::Content, None) => {
+            format!("changes {path}, which another wave has changed since this task began")
+        }
+        (Clash::Shape { other_path }, other) => {
+            let who = other.map_or("another wave".to_owned(), |key| format!("{key} of the same wave"));
+            format!("makes {path}, which cannot be beside {other_path} of {who}: one is the other's folder")
+        }
     };
     v1::Finding { task: key, text }
 }

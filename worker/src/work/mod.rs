@@ -16,6 +16,9 @@ use crate::{blobs::BlobStore, supervisor::Right};
 
 pub use crate::supervisor::boottime_ms;
 
+/// A line that a person still reads.
+const SUMMARY_CHARS: usize = 300;
+
 /// Everything that the work of a lease needs besides the work itself.
 pub struct WorkContext {
     pub lease_id: String,
@@ -54,9 +57,23 @@ pub enum Ending {
 
 /// Performs the work.
 pub async fn perform(work: v1::Work, mut context: WorkContext) -> Ending {
+    // It names a directory that is removed in the end.
+    if !is_lease_id(&context.lease_id) {
+        return Ending::Unable(format!(
+            "{:?} is no lease id: letters, digits and '-' only",
+            context.lease_id
+        ));
+    }
     let Some(body) = work.body.clone() else {
         return Ending::Unable("the grant holds no work that this version knows".to_owned());
     };
+    if *context.cancel.borrow() {
+        return Ending::Cancelled;
+    }
+    // A grant that sat in a stalled stream: its right may have ended before it came.
+    if *context.deadline.borrow() <= boottime_ms() {
+        return Ending::Fenced;
+    }
     std::mem::replace(&mut context.started, Box::new(|| ()))();
     match body {
         v1::work::Body::Task(task) => task::perform(&work, task, &context).await,
@@ -104,11 +121,23 @@ async fn right_ended(deadline: watch::Receiver<u64>) {
     }
 }
 
+fn is_lease_id(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=128).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
 /// A failed report with one line that says why.
 fn failed(summary: impl ToString) -> Ending {
-    Ending::Report(Box::new(v1::Report {
+    report_of(v1::Report {
         outcome: v1::Outcome::Failed.into(),
         summary: summary.to_string(),
         ..v1::Report::default()
-    }))
+    })
+}
+
+/// The report as it is sent: its summary is one line for people.
+fn report_of(mut report: v1::Report) -> Ending {
+    let line = report.summary.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    report.summary = line.chars().take(SUMMARY_CHARS).collect();
+    Ending::Report(Box::new(report))
 }

@@ -5,24 +5,20 @@ use std::{collections::HashMap, fs, path::Path, time::Duration};
 use serde_json::json;
 use wavegate_proto::v1;
 
-use super::{Ending, WorkContext, command, command::Ran, failed};
+use super::{Ending, WorkContext, command, command::Ran, failed, report_of};
 use crate::{
     blobs::Blob,
     runner::{environment, result_file, shell},
-    tree::diff,
     workspace::Workspace,
 };
 
 pub(super) async fn perform(work: &v1::Work, task: v1::TaskWork, context: &WorkContext) -> Ending {
     if task.runner != shell::NAME || task.run.is_empty() {
-        return Ending::Unable(format!(
-            "this worker has no runner {:?}; it has {}",
-            task.runner,
-            shell::NAME
-        ));
+        let text = format!("this worker has no runner {:?}; it has {}", task.runner, shell::NAME);
+        return Ending::Unable(text);
     }
     match try_perform(work, &task, context).await {
-        Ok(report) => Ending::Report(Box::new(report)),
+        Ok(report) => report_of(report),
         Err(ending) => ending,
     }
 }
@@ -37,80 +33,123 @@ async fn try_perform(
     let workspace =
         context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
     let env = environment_of(work, task, context, &workspace)?;
-    let files = workspace.files();
-    let limit = (task.timeout_ms > 0).then(|| Duration::from_millis(task.timeout_ms));
-    let mut spent = Duration::ZERO;
-    let left = |spent: Duration| limit.map(|limit| limit.saturating_sub(spent));
+    let mut attempt = Attempt { task, context, cwd: &workspace.files(), env: &env, spent: Duration::ZERO };
+    let mut report = attempt.run().await?;
+    report.run_ms = ms(attempt.spent);
+    if report.outcome() == v1::Outcome::Skipped {
+        workspace.remove().await;
+        return Ok(report);
+    }
+    say(&mut report, &workspace);
+    if report.outcome() == v1::Outcome::Succeeded {
+        return keep(context, workspace, report).await;
+    }
+    workspace.remove().await;
+    Ok(report)
+}
 
-    if !task.skip_if.is_empty() {
-        let ran = command::run(context, &task.skip_if, &files, &env, left(spent)).await?;
-        spent += ran.time;
-        if ran.succeeded() {
+/// One try at a task: its commands, one after the other, within one time limit.
+struct Attempt<'a> {
+    task: &'a v1::TaskWork,
+    context: &'a WorkContext,
+    cwd: &'a Path,
+    env: &'a [(String, String)],
+    /// The run time of all commands so far.
+    spent: Duration,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<v1::Report, Ending> {
+        if !self.task.skip_if.is_empty() && self.command(&self.task.skip_if).await?.succeeded() {
             return Ok(v1::Report {
                 outcome: v1::Outcome::Skipped.into(),
                 summary: "skip_if holds: nothing to do".to_owned(),
                 ..v1::Report::default()
             });
         }
-    }
-    for setup in &task.setup {
-        let ran = command::run(context, setup, &files, &env, left(spent)).await?;
-        spent += ran.time;
-        if !ran.succeeded() {
-            return Ok(failed_report(&ran, &format!("setup `{}`", first_line(setup)), spent));
+        for setup in &self.task.setup {
+            let ran = self.command(setup).await?;
+            if !ran.succeeded() {
+                return Ok(report_on(&ran, format!("setup `{}`: {}", first_line(setup), ran.words())));
+            }
         }
+        let ran = self.command(&self.task.run).await?;
+        let summary =
+            if ran.succeeded() { last_line(&ran.tail) } else { format!("the command: {}", ran.words()) };
+        Ok(report_on(&ran, summary))
     }
-    let ran = command::run(context, &task.run, &files, &env, left(spent)).await?;
-    spent += ran.time;
-    if !ran.succeeded() {
-        return Ok(failed_report(&ran, "the command", spent));
+
+    async fn command(&mut self, command: &str) -> Result<Ran, Ending> {
+        let limit = (self.task.timeout_ms > 0).then(|| Duration::from_millis(self.task.timeout_ms));
+        let left = limit.map(|limit| limit.saturating_sub(self.spent));
+        let ran = command::run(self.context, command, self.cwd, self.env, left).await?;
+        self.spent += ran.time;
+        Ok(ran)
     }
-    succeeded(context, &workspace, &ran, spent).await
 }
 
-async fn succeeded(
-    context: &WorkContext,
-    workspace: &Workspace,
-    ran: &Ran,
-    spent: Duration,
-) -> Result<v1::Report, Ending> {
-    let said = result_file::read(&workspace.aside("result.json")).map_err(failed)?;
-    let mut report = v1::Report {
-        outcome: v1::Outcome::Succeeded.into(),
-        exit_code: ran.code,
-        summary: said.summary.unwrap_or_else(|| last_line(&ran.tail)),
-        output_tail: ran.tail.clone(),
-        run_ms: ms(spent),
-        usage: Some(said.usage),
-        output_json: said.json,
-        ..v1::Report::default()
+fn report_on(ran: &Ran, summary: String) -> v1::Report {
+    let outcome = match (ran.succeeded(), ran.timed_out) {
+        (true, _) => v1::Outcome::Succeeded,
+        (false, true) => v1::Outcome::TimedOut,
+        (false, false) => v1::Outcome::Failed,
     };
-    if workspace.is_kept {
-        let (changes, mut blobs) = diff(&workspace.before, &workspace.files())
-            .map_err(|error| failed(format!("the result: {error}")))?;
-        if !changes.is_empty() {
+    v1::Report {
+        outcome: outcome.into(),
+        exit_code: ran.code,
+        summary,
+        output_tail: ran.tail.clone(),
+        ..v1::Report::default()
+    }
+}
+
+/// Adds what the task says of itself. A failed one is believed too: what it spent is spent.
+fn say(report: &mut v1::Report, workspace: &Workspace) {
+    match result_file::read(&workspace.aside("result.json")) {
+        Ok(said) => {
+            report.usage = Some(said.usage);
+            report.output_json = said.json;
+            if let Some(summary) = said.summary.filter(|_| report.outcome() == v1::Outcome::Succeeded) {
+                report.summary = summary;
+            }
+        }
+        Err(error) if report.outcome() == v1::Outcome::Succeeded => fail(report, error),
+        Err(error) => report.summary = format!("{}; {error}", report.summary),
+    }
+}
+
+/// Stores what the task changed.
+async fn keep(
+    context: &WorkContext,
+    workspace: Workspace,
+    mut report: v1::Report,
+) -> Result<v1::Report, Ending> {
+    let (workspace, changes) = context.guard(workspace.changes()).await?;
+    match changes {
+        Err(error) => fail(&mut report, format!("the result: {error}")),
+        Ok((changes, mut blobs)) if !changes.is_empty() => {
             let encoded = Blob::of_bytes(changes.encode());
             report.changes = encoded.digest().to_string();
             report.changed_files = u32::try_from(changes.paths.len()).unwrap_or(u32::MAX);
             blobs.push(encoded);
-            let publish = context.blobs.publish(blobs);
-            let stored = context.guard(publish).await?;
-            stored.map_err(|error| failed(format!("the result cannot be stored: {error}")))?;
+            // No process runs any more, so there is nothing to fence: while the coordinator is away the
+            // finished work waits for it, and a late result may still be within its right.
+            if let Err(error) = context.blobs.publish(blobs).await {
+                report.changes.clear();
+                fail(&mut report, format!("the result cannot be stored: {error}"));
+            }
         }
+        Ok(_) => {}
+    }
+    if let Some(workspace) = workspace {
+        workspace.remove().await;
     }
     Ok(report)
 }
 
-fn failed_report(ran: &Ran, what: &str, spent: Duration) -> v1::Report {
-    let outcome = if ran.timed_out { v1::Outcome::TimedOut } else { v1::Outcome::Failed };
-    v1::Report {
-        outcome: outcome.into(),
-        exit_code: ran.code,
-        summary: format!("{what}: {}", ran.words()),
-        output_tail: ran.tail.clone(),
-        run_ms: ms(spent),
-        ..v1::Report::default()
-    }
+fn fail(report: &mut v1::Report, why: impl ToString) {
+    report.set_outcome(v1::Outcome::Failed);
+    report.summary = why.to_string();
 }
 
 fn environment_of(
@@ -160,7 +199,7 @@ fn first_line(text: &str) -> &str {
 /// The claim of a command that says nothing else: the last line that it printed.
 fn last_line(tail: &str) -> String {
     let line = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim();
-    line.chars().take(200).collect()
+    line.to_owned()
 }
 
 fn ms(time: Duration) -> u64 {

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use wavegate_proto::v1;
 
 use super::{
-    Ending, WorkContext, command, failed,
+    Ending, WorkContext, command, failed, report_of,
     task::{sorted, told},
 };
 use crate::{runner::environment, workspace::Workspace};
 
 pub(super) async fn perform(work: &v1::Work, validate: v1::ValidateWork, context: &WorkContext) -> Ending {
     match judge(work, &validate, context).await {
-        Ok(report) => Ending::Report(Box::new(report)),
+        Ok(report) => report_of(report),
         Err(ending) => ending,
     }
 }
@@ -98,6 +98,7 @@ impl Check<'_> {
                 output_tail: ran.tail,
             });
         }
+        workspace.remove().await;
         Ok(())
     }
 }

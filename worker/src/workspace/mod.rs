@@ -9,9 +9,9 @@ use std::{
 use wavegate_proto::v1;
 
 use crate::{
-    blobs::{BlobError, BlobStore},
+    blobs::{Blob, BlobError, BlobStore},
     digest::{Digest, DigestError},
-    tree::{Changes, DiskError, Snapshot, Tree, TreeError, materialise},
+    tree::{Changes, DiskError, Snapshot, Tree, TreeError, diff, materialise},
 };
 
 /// Why a workspace cannot be made.
@@ -29,16 +29,22 @@ pub enum WorkspaceError {
     Digest(#[from] DigestError),
     #[error("this worker has no workspaces of this kind; it has dir and none")]
     Kind,
+    #[error("making the workspace was broken off")]
+    BrokenOff,
 }
 
-/// A lease's directory; removed when dropped.
+/// How often artifacts that vanish from the cache between fetching and copying are fetched again.
+const FETCHES: u32 = 3;
+
+/// A lease's directory; removed when dropped, [`Self::remove`] does so without blocking the caller.
+///
+/// Reading and writing trees happens on threads where blocking is allowed: work on a big tree must
+/// not delay a heartbeat.
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
-    /// What it started as.
-    pub before: Snapshot,
-    /// Whether its changes are the result.
-    pub is_kept: bool,
+    /// What it started as; None where its changes are not kept.
+    before: Option<Snapshot>,
 }
 
 impl Workspace {
@@ -56,19 +62,54 @@ impl Workspace {
             v1::WorkspaceKind::Git | v1::WorkspaceKind::Unspecified => return Err(WorkspaceError::Kind),
         };
         let root = state_dir.join("work").join(lease_id).join(name);
-        let files = root.join("files");
-        let io = |source| WorkspaceError::Io { path: root.clone(), source };
-        if root.exists() {
-            fs::remove_dir_all(&root).map_err(io)?;
-        }
-        fs::create_dir_all(&files).map_err(io)?;
-        let mut workspace = Self { root, before: Snapshot::default(), is_kept };
-        if is_kept {
-            let tree = start_tree(start, blobs).await?;
+        let workspace = blocking(move || Self::empty(root)).await??;
+        if is_kept { workspace.fill(start_tree(start, blobs).await?, blobs).await } else { Ok(workspace) }
+    }
+
+    fn empty(root: PathBuf) -> Result<Self, WorkspaceError> {
+        remove(&root);
+        fs::create_dir_all(root.join("files"))
+            .map_err(|source| WorkspaceError::Io { path: root.clone(), source })?;
+        Ok(Self { root, before: None })
+    }
+
+    async fn fill(mut self, tree: Tree, blobs: &dyn BlobStore) -> Result<Self, WorkspaceError> {
+        let mut fetches = 0;
+        loop {
             blobs.fetch(&tree.digests().collect::<Vec<_>>()).await?;
-            workspace.before = materialise(tree, &files, blobs.cache())?;
+            fetches += 1;
+            let (tree, files, cache) = (tree.clone(), self.files(), blobs.cache().clone());
+            // It goes along, so that its directory is removed only after the writing has ended.
+            let (workspace, made) = blocking(move || (self, materialise(tree, &files, &cache))).await?;
+            self = workspace;
+            match made {
+                Ok(before) => self.before = Some(before),
+                Err(DiskError::Blob(_)) if fetches < FETCHES => continue,
+                Err(error) => return Err(error.into()),
+            }
+            return Ok(self);
         }
-        Ok(workspace)
+    }
+
+    /// What was done in it since it was made, with the blobs of what is new; nothing where changes
+    /// are not kept. The blobs name files in the workspace.
+    pub async fn changes(self) -> (Option<Self>, Result<(Changes, Vec<Blob>), WorkspaceError>) {
+        let found = blocking(move || {
+            let changes = match &self.before {
+                Some(before) => diff(before, &self.files()),
+                None => Ok((Changes::default(), Vec::new())),
+            };
+            (self, changes)
+        });
+        match found.await {
+            Ok((workspace, changes)) => (Some(workspace), changes.map_err(WorkspaceError::from)),
+            Err(error) => (None, Err(error)),
+        }
+    }
+
+    /// Removes it, without blocking the caller's thread.
+    pub async fn remove(self) {
+        let _ = blocking(move || drop(self)).await;
     }
 
     /// The directory that commands run in.
@@ -82,6 +123,11 @@ impl Workspace {
     pub fn aside(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
+}
+
+/// Runs what reads and writes many files where blocking is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkspaceError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WorkspaceError::BrokenOff)
 }
 
 impl Drop for Workspace {
@@ -122,7 +168,7 @@ fn remove(root: &Path) {
 async fn start_tree(start: &v1::Workspace, blobs: &dyn BlobStore) -> Result<Tree, WorkspaceError> {
     let mut tree = fetch_tree(&start.base, blobs).await?;
     for layer in &start.layers {
-        tree.apply(&fetch_changes(layer, blobs).await?);
+        tree.try_apply(&fetch_changes(layer, blobs).await?)?;
     }
     Ok(tree)
 }
@@ -145,8 +191,18 @@ pub async fn fetch_changes(digest: &str, blobs: &dyn BlobStore) -> Result<Change
 
 async fn fetch_bytes(digest: &str, blobs: &dyn BlobStore) -> Result<Option<Vec<u8>>, WorkspaceError> {
     let Some(digest) = Digest::optional(digest)? else { return Ok(None) };
-    blobs.fetch(&[digest]).await?;
-    let path = blobs.cache().path(digest);
-    let bytes = blobs.cache().read(digest).map_err(|source| WorkspaceError::Io { path, source })?;
-    Ok(Some(bytes))
+    let mut fetches = 0;
+    loop {
+        blobs.fetch(&[digest]).await?;
+        fetches += 1;
+        match blobs.cache().read(digest) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if fetches < FETCHES && is_mended_by_fetching(&error) => {}
+            Err(source) => return Err(WorkspaceError::Io { path: blobs.cache().path(digest), source }),
+        }
+    }
+}
+
+fn is_mended_by_fetching(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
 }

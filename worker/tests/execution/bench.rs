@@ -65,7 +65,10 @@ impl LogSink for MemoryLog {
 
 /// One worker's surroundings.
 pub(crate) struct Bench {
-    pub(crate) dir: TempDir,
+    root: PathBuf,
+    /// Removed with the bench, unless it was made at a given place.
+    _dir: Option<TempDir>,
+    pub(crate) worker_id: String,
     pub(crate) blobs: Arc<LocalBlobs>,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) deadline: watch::Sender<u64>,
@@ -76,11 +79,18 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cache = BlobCache::open(&dir.path().join("cache"), u64::MAX).unwrap();
+        let bench = Self::at(dir.path());
+        Self { _dir: Some(dir), ..bench }
+    }
+
+    pub(crate) fn at(root: &Path) -> Self {
+        let cache = BlobCache::open(&root.join("cache"), u64::MAX).unwrap();
         let mut random = [0; 8];
         getrandom::fill(&mut random).unwrap();
         Self {
-            dir,
+            root: root.to_owned(),
+            _dir: None,
+            worker_id: "worker-of-the-test".to_owned(),
             blobs: Arc::new(LocalBlobs(cache)),
             log: Arc::default(),
             deadline: watch::Sender::new(boottime_ms() + 3_600_000),
@@ -90,13 +100,13 @@ impl Bench {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.root.join(name)
     }
 
     pub(crate) fn context(&self) -> WorkContext {
         WorkContext {
             lease_id: self.lease_id.clone(),
-            worker_id: "worker-of-the-test".to_owned(),
+            worker_id: self.worker_id.clone(),
             state_dir: self.path("state"),
             supervisor: env!("CARGO_BIN_EXE_wavegate-worker").into(),
             kill_grace: Duration::from_millis(300),
