@@ -22,7 +22,10 @@ use crate::{
 
 /// The refusal in words, without the place that differs from run to run.
 fn refusal(folder: &Path) -> String {
-    let error = open_in(folder).unwrap_err();
+    in_folder(&open_in(folder).unwrap_err(), folder)
+}
+
+fn in_folder(error: &OpenError, folder: &Path) -> String {
     error.to_string().replace(&folder.canonicalize().unwrap().display().to_string(), "DIR")
 }
 
@@ -59,23 +62,21 @@ fn each_start_has_an_epoch_of_its_own_on_the_same_database() {
 fn a_second_coordinator_is_refused_and_told_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let first = open_in(folder.path()).unwrap();
-    let process = std::process::id();
+    let refusal = |db: &Path| in_folder(&open(db, Duration::ZERO, NOW).unwrap_err(), folder.path());
+    let (db, process) = (db_in(folder.path()), std::process::id());
     assert_eq!(
-        refusal(folder.path()),
+        refusal(&db),
         format!(
             "DIR/wavegate.db is in use by another coordinator (process {process}); give it your commands, stop it \
              first, or name another file with --db"
         )
     );
     fs::write(first.files.address(), "http://127.0.0.1:7433\n").unwrap();
-    assert!(refusal(folder.path()).contains(&format!("(process {process}) at http://127.0.0.1:7433;")));
+    assert!(refusal(&db).contains(&format!("(process {process}) at http://127.0.0.1:7433;")));
     // Another way to the same file leads to the same lock.
     let link = folder.path().join("link.db");
-    symlink(db_in(folder.path()), &link).unwrap();
-    let error = open(&link, Duration::ZERO, NOW).unwrap_err();
-    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
-    drop(first);
-    open(&link, Duration::ZERO, NOW).unwrap();
+    symlink(&db, &link).unwrap();
+    assert!(refusal(&link).starts_with("DIR/wavegate.db is in use by another coordinator"));
 }
 
 #[test]
@@ -113,18 +114,37 @@ fn what_was_committed_survives_a_crash_and_what_was_not_is_gone() {
     assert_eq!(plans.len(), 1);
 }
 
+/// Writes nonsense over a page that no start reads by itself; gives the bytes of the file.
+fn damage(db: &Path) -> Vec<u8> {
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'wg_evidence'";
+    let page: u32 = Connection::open(db).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
+    let mut bytes = fs::read(db).unwrap();
+    let end = 4096 * page as usize;
+    bytes[end - 4096..end].fill(0x5a);
+    fs::write(db, &bytes).unwrap();
+    bytes
+}
+
 #[test]
 fn a_damaged_file_is_refused_after_an_unclean_stop_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     drop(open_in(folder.path()).unwrap());
     let db = db_in(folder.path());
-    let mut bytes = fs::read(&db).unwrap();
-    bytes[4096 * 3..4096 * 6].fill(0x5a);
-    fs::write(&db, &bytes).unwrap();
+    let bytes = damage(&db);
     let refusal = refusal(folder.path());
     assert!(refusal.starts_with("DIR/wavegate.db is damaged: "), "{refusal}");
     assert!(refusal.contains("restore it from a backup"), "{refusal}");
     assert_eq!(fs::read(&db).unwrap(), bytes);
+}
+
+#[test]
+fn after_a_clean_stop_nobody_waits_for_a_check() {
+    let folder = tempfile::tempdir().unwrap();
+    close(open_in(folder.path()).unwrap());
+    damage(&db_in(folder.path()));
+    // Once: this start is not ended cleanly, so the next one looks.
+    drop(open_in(folder.path()).unwrap());
+    assert!(refusal(folder.path()).contains("is damaged"));
 }
 
 #[test]
