@@ -55,14 +55,14 @@ pub enum CoordinatorError {
     NotLoopback(SocketAddr),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("cannot listen on {address}: {source}; stop what listens there, or choose another with --listen")]
+    #[error("cannot listen on {address}: stop what listens there, or choose another with --listen")]
     Listen { address: SocketAddr, source: io::Error },
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}")]
     Address { path: PathBuf, source: io::Error },
-    #[error("the database cannot be read: {0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("a part of the coordinator failed: {0}")]

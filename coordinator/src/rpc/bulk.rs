@@ -55,10 +55,14 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let storing = tokio::task::spawn_blocking(move || store(&artifacts, receiver));
         let mut broken = None;
         loop {
-            match chunks.message().await {
+            let received = tokio::select! {
+                received = chunks.message() => received,
+                () = self.0.stopped() => Err(status::stopping()),
+            };
+            match received {
                 Ok(Some(chunk)) => {
                     // The storing side stopped: it says why below.
-                    if sender.send(chunk).await.is_err() {
+                    if sender.send(Piece::Chunk(chunk)).await.is_err() {
                         break;
                     }
                 }
@@ -71,7 +75,7 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         }
         if broken.is_none() {
             // Tells a whole upload from one that was cut off.
-            let _ = sender.send(v1::UploadRequest { size: END, ..v1::UploadRequest::default() }).await;
+            let _ = sender.send(Piece::End).await;
         }
         drop(sender);
         let stored = storing.await.map_err(status::internal)??;
@@ -103,8 +107,14 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let services = self.0.clone();
         tokio::spawn(async move {
-            while let Ok(Some(piece)) = pieces.message().await {
-                let answer = append(&services, piece).await;
+            loop {
+                let answer = tokio::select! {
+                    received = pieces.message() => match received {
+                        Ok(Some(piece)) => append(&services, piece).await,
+                        Ok(None) | Err(_) => return,
+                    },
+                    () = services.stopped() => Err(status::stopping()),
+                };
                 let failed = answer.is_err();
                 if sender.send(answer).await.is_err() || failed {
                     return;
@@ -115,22 +125,26 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
     }
 }
 
-/// No artifact has this size: the mark that the upload is whole.
-const END: u64 = u64::MAX;
+/// What the storing side of an upload receives.
+enum Piece {
+    Chunk(v1::UploadRequest),
+    /// The upload is whole; without this it broke off.
+    End,
+}
 
 /// Stores each artifact as its chunks come in; all that are whole stay, also when a later one fails.
-fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<v1::UploadRequest>) -> Result<u32, Status> {
+fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<Piece>) -> Result<u32, Status> {
     let mut stored = 0;
     let mut current: Option<Incoming> = None;
-    while let Some(chunk) = chunks.blocking_recv() {
-        if !chunk.digest.is_empty() || chunk.size == END {
-            if let Some(whole) = current.take() {
-                whole.finish()?;
-                stored += 1;
-            }
-            if chunk.size == END {
-                return Ok(stored);
-            }
+    while let Some(piece) = chunks.blocking_recv() {
+        let is_first =
+            matches!(&piece, Piece::End) || matches!(&piece, Piece::Chunk(it) if !it.digest.is_empty());
+        if is_first && let Some(whole) = current.take() {
+            whole.finish()?;
+            stored += 1;
+        }
+        let Piece::Chunk(chunk) = piece else { return Ok(stored) };
+        if is_first {
             current = Some(artifacts.begin(digest(&chunk.digest)?, chunk.size)?);
         }
         if chunk.data.len() > BULK_CHUNK_BYTES {

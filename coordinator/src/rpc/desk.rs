@@ -53,6 +53,13 @@ impl Services {
         found.ok_or_else(|| status::not_found("plan", plan))
     }
 
+    /// Waits until streams are to end.
+    pub(super) async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // A sender that is gone means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+
     /// Waits for the next commit, but not for ever; false when streams are to end.
     pub(super) async fn next_commit(&mut self) -> bool {
         let mut stop = self.stop.clone();

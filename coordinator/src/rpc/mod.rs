@@ -19,6 +19,9 @@ mod status;
 mod thor;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::Access;
 pub use convert::{diagnostics_of, outline_of};
 pub use desk::Services;

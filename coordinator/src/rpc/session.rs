@@ -62,7 +62,12 @@ struct Session {
 
 impl Session {
     async fn run(mut self, mut incoming: Streaming<v1::WorkerMessage>) {
-        let hello = match tokio::time::timeout(HELLO_PATIENCE, incoming.message()).await {
+        let first = tokio::select! {
+            first = tokio::time::timeout(HELLO_PATIENCE, incoming.message()) => Some(first),
+            () = self.services.stopped() => None,
+        };
+        let Some(first) = first else { return self.goodbye("the coordinator stops", false).await };
+        let hello = match first {
             Ok(Ok(Some(message))) => message,
             Ok(Ok(None) | Err(_)) => return,
             Err(_) => return self.goodbye("expected a hello within 10 s", false).await,

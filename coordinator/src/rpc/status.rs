@@ -93,6 +93,11 @@ pub(super) fn unavailable(text: impl Into<String>) -> Status {
     Status::new(Code::Unavailable, text)
 }
 
+/// Why a stream ends that its client would have gone on with.
+pub(super) fn stopping() -> Status {
+    unavailable("the coordinator stops; try again when it is back")
+}
+
 /// A task of our own that panicked or was cut off.
 pub(super) fn internal(text: impl std::fmt::Display) -> Status {
     Status::new(Code::Internal, text.to_string())

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    LEASE_MARK, SUBCOMMAND, WORKER_MARK, boottime_ms,
+    LEASE_MARK, SUBCOMMAND, WORKER_MARK,
     marks::end_orphans,
     protocol::{Control, KilledBecause, Lines, Spec, Status},
 };
@@ -47,16 +47,6 @@ pub struct Right {
     pub deadline: watch::Receiver<u64>,
     /// True when the work is to be ended.
     pub cancel: watch::Receiver<bool>,
-}
-
-impl Right {
-    /// How it ended, if it did.
-    fn ended(&self) -> Option<Ended> {
-        if *self.cancel.borrow() {
-            return Some(Ended::Cancelled);
-        }
-        (*self.deadline.borrow() <= boottime_ms()).then_some(Ended::Fenced)
-    }
 }
 
 /// How the command ended. Nothing of its tree is left in any case.
@@ -96,8 +86,9 @@ pub async fn run(
     started: impl FnOnce() + Send,
     output: &(dyn Fn(&[u8]) + Send + Sync),
 ) -> Result<Ended, SpawnError> {
-    if let Some(ended) = right.ended() {
-        return Ok(ended);
+    // Whether the deadline has passed is the supervisor's to say: it looks last.
+    if *right.cancel.borrow() {
+        return Ok(Ended::Cancelled);
     }
     let mut child =
         spawn(right).map_err(|source| SpawnError::Supervisor { path: right.supervisor.clone(), source })?;
@@ -114,7 +105,7 @@ pub async fn run(
         return Err(SpawnError::NoHandshake(right.supervisor.clone()));
     }
     let ended = {
-        let follow = following.follow(order, &mut status, started);
+        let follow = following.follow(order, &mut status, started, output);
         tokio::pin!(follow);
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -234,13 +225,14 @@ impl Following {
         order: &Order,
         status: &mut StatusPipe,
         started: impl FnOnce() + Send,
+        output: &(dyn Fn(&[u8]) + Send + Sync),
     ) -> Result<Ended, SpawnError> {
         match status.next().await {
             Some(Status::Started { .. }) => started(),
             Some(Status::Failed(text)) => return Err(SpawnError::Command(text)),
             // Its right had ended before it began.
             exited @ Some(Status::Exited { .. }) => return self.ended(exited),
-            Some(Status::Ready { .. }) | None => return Err(SpawnError::SupervisorGone),
+            Some(Status::Ready { .. } | Status::Stuck(_)) | None => return Err(SpawnError::SupervisorGone),
         }
         self.timed_out_at = order.timeout.map(|limit| Instant::now() + limit);
         loop {
@@ -248,7 +240,10 @@ impl Following {
             let mut cancel = self.right.cancel.clone();
             let mut deadline = self.right.deadline.clone();
             tokio::select! {
-                next = status.next() => return self.ended(next),
+                next = status.next() => match next {
+                    Some(Status::Stuck(pids)) => output(self.cry_for_help(&pids).as_bytes()),
+                    next => return self.ended(next),
+                },
                 () = sleep_until(end) => self.ask(Ended::TimedOut).await,
                 () = cancelled(&mut cancel), if self.asked.is_none() => self.ask(Ended::Cancelled).await,
                 () = moved(&mut deadline) => {
@@ -264,6 +259,13 @@ impl Following {
         self.say(serde_json::to_vec(&Control::Kill).unwrap_or_default()).await;
     }
 
+    /// Only a person can end these; until then the lease is held, so that nobody does its work twice.
+    fn cry_for_help(&self, pids: &[i32]) -> String {
+        let text = format!("processes {pids:?} do not end though they were killed; end them by hand");
+        tracing::error!("lease {}: {text}", self.right.lease_id);
+        format!("\nwavegate: {text}\n")
+    }
+
     fn ended(&self, status: Option<Status>) -> Result<Ended, SpawnError> {
         match status {
             Some(Status::Exited { code, signal, killed_because }) => Ok(match killed_because {
@@ -271,9 +273,8 @@ impl Following {
                 Some(KilledBecause::Asked) => self.asked.unwrap_or(Ended::Cancelled),
                 Some(KilledBecause::Deadline | KilledBecause::WorkerGone) => Ended::Fenced,
             }),
-            Some(Status::Ready { .. } | Status::Started { .. } | Status::Failed(_)) | None => {
-                Err(SpawnError::SupervisorGone)
-            }
+            Some(Status::Ready { .. } | Status::Started { .. } | Status::Stuck(_) | Status::Failed(_))
+            | None => Err(SpawnError::SupervisorGone),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     boottime_ms,
     control::{ControlPipe, Deadline, Event},
     protocol::{KilledBecause, Spec, Status},
-    tree::{become_subreaper, end_descendants, reap},
+    tree::{Witness, become_subreaper, end_descendants, reap},
 };
 
 /// Runs the supervisor: control on standard input, status on standard output, and standard error
@@ -82,7 +82,7 @@ impl Watch {
     fn run(mut self, spec: &Spec, timer: &Deadline, control: &mut ControlPipe) {
         let killed_because = self.until_end(spec.deadline_boottime_ms, timer, control);
         // Its background children end with the command.
-        end_descendants(Duration::from_millis(spec.kill_grace_ms), &mut |pid, status| self.died(pid, status));
+        end_descendants(Duration::from_millis(spec.kill_grace_ms), &mut self);
         tell(&Status::Exited {
             code: self.status.and_then(WaitStatus::exit_status),
             signal: self.status.and_then(WaitStatus::terminating_signal),
@@ -98,7 +98,7 @@ impl Watch {
         control: &mut ControlPipe,
     ) -> Option<KilledBecause> {
         loop {
-            reap(&mut |pid, status| self.died(pid, status));
+            reap(self);
             if self.status.is_some() {
                 return None;
             }
@@ -114,10 +114,16 @@ impl Watch {
             }
         }
     }
+}
 
+impl Witness for Watch {
     fn died(&mut self, pid: Pid, status: WaitStatus) {
         if pid == self.pid {
             self.status = Some(status);
         }
+    }
+
+    fn stuck(&mut self, pids: &[Pid]) {
+        tell(&Status::Stuck(pids.iter().map(|pid| pid.as_raw_pid()).collect()));
     }
 }

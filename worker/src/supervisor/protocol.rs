@@ -39,6 +39,8 @@ pub(super) enum Status {
     },
     /// The command could not be started.
     Failed(String),
+    /// These processes do not end though they were killed; the supervisor goes on trying.
+    Stuck(Vec<i32>),
     /// The whole tree is gone.
     Exited {
         code: Option<i32>,

@@ -19,8 +19,19 @@ use super::processes;
 
 /// How often the processes are looked at while they are ended.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
+/// What is left so long after SIGKILL needs a person: it belongs to another user, or waits for a
+/// device.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// How often in a row the own children are killed before the whole tree is looked at again.
 const HUNT_ROUNDS: usize = 500;
+
+/// Who hears what becomes of the processes that are ended.
+pub(super) trait Witness {
+    /// A child was reaped.
+    fn died(&mut self, pid: Pid, status: WaitStatus);
+    /// These do not end though they were killed. Told once.
+    fn stuck(&mut self, pids: &[Pid]);
+}
 
 /// Whether this process has children, dead or alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +46,14 @@ pub fn become_subreaper() -> io::Result<()> {
 }
 
 /// Ends all descendants of this process: TERM once to each, and KILL after the grace until none is
-/// left. `died` hears of every child that is reaped. Does not return before the tree is gone.
-pub(super) fn end_descendants(grace: Duration, died: &mut dyn FnMut(Pid, WaitStatus)) {
+/// left. Does not return before the tree is gone: what runs on has no right to, and nobody may begin
+/// the same work meanwhile.
+pub(super) fn end_descendants(grace: Duration, witness: &mut dyn Witness) {
     let term_until = Instant::now() + grace;
     let mut told = BTreeSet::new();
     let mut before = Vec::new();
-    while reap(died) == Children::Some {
+    let mut is_told_stuck = false;
+    while reap(witness) == Children::Some {
         let left = descendants();
         if Instant::now() < term_until {
             let fresh: Vec<_> = left.into_iter().filter(|pid| told.insert(pid.as_raw_pid())).collect();
@@ -49,8 +62,12 @@ pub(super) fn end_descendants(grace: Duration, died: &mut dyn FnMut(Pid, WaitSta
             continue;
         }
         signal_all(&left, Signal::KILL);
-        hunt(died);
+        hunt(witness);
         if left == before {
+            if !is_told_stuck && Instant::now() > term_until + STUCK_AFTER {
+                witness.stuck(&left);
+                is_told_stuck = true;
+            }
             thread::sleep(LOOK);
         }
         before = left;
@@ -58,10 +75,10 @@ pub(super) fn end_descendants(grace: Duration, died: &mut dyn FnMut(Pid, WaitSta
 }
 
 /// Collects every dead child.
-pub(super) fn reap(died: &mut dyn FnMut(Pid, WaitStatus)) -> Children {
+pub(super) fn reap(witness: &mut dyn Witness) -> Children {
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) => died(pid, status),
+            Ok(Some((pid, status))) => witness.died(pid, status),
             Ok(None) | Err(Errno::INTR) => return Children::Some,
             Err(_) => return Children::None,
         }
@@ -77,14 +94,14 @@ pub(super) fn signal_all(pids: &[Pid], signal: Signal) {
 
 /// Kills children as fast as they appear: a chain in which each process starts the next one and ends
 /// is faster than a walk through /proc, but each of its links is a child here.
-fn hunt(died: &mut dyn FnMut(Pid, WaitStatus)) {
+fn hunt(witness: &mut dyn Witness) {
     for _ in 0..HUNT_ROUNDS {
         let Some(children) = processes::children() else { return };
         if children.is_empty() {
             return;
         }
         signal_all(&children, Signal::KILL);
-        reap(died);
+        reap(witness);
     }
 }
 

@@ -103,9 +103,11 @@ impl WorkContext {
             }
         };
         tokio::select! {
-            done = work => Ok(done),
+            // What was asked for is told, also when the right has ended too.
+            biased;
             () = cancelled => Err(Ending::Cancelled),
             () = right_ended(deadline) => Err(Ending::Fenced),
+            done = work => Ok(done),
         }
     }
 }

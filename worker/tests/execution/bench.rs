@@ -16,16 +16,20 @@ use wavegate_worker::{
     work::{Ending, LogSink, WorkContext, boottime_ms, perform},
 };
 
-/// A coordinator's artifacts, kept in the cache alone.
-pub(crate) struct LocalBlobs(BlobCache);
+/// A coordinator's artifacts in one directory and the worker's cache in another.
+pub(crate) struct LocalBlobs {
+    pub(crate) stored: BlobCache,
+    cache: BlobCache,
+}
 
 #[tonic::async_trait]
 impl BlobStore for LocalBlobs {
     async fn fetch(&self, digests: &[Digest]) -> Result<(), BlobError> {
-        match digests.iter().find(|digest| !self.0.has(**digest)) {
-            Some(digest) => Err(BlobError::Missing(*digest)),
-            None => Ok(()),
+        for digest in digests.iter().filter(|digest| !self.cache.has(**digest)) {
+            let bytes = self.stored.read(*digest).map_err(|_| BlobError::Missing(*digest))?;
+            put(&self.cache, &bytes, *digest)?;
         }
+        Ok(())
     }
 
     async fn publish(&self, blobs: Vec<Blob>) -> Result<(), BlobError> {
@@ -34,16 +38,20 @@ impl BlobStore for LocalBlobs {
                 Blob::Bytes { bytes, .. } => bytes.clone(),
                 Blob::File { path, .. } => std::fs::read(path).unwrap(),
             };
-            let mut incoming = self.0.begin().unwrap();
-            incoming.write(&bytes).unwrap();
-            self.0.finish(incoming, blob.digest())?;
+            put(&self.stored, &bytes, blob.digest())?;
         }
         Ok(())
     }
 
     fn cache(&self) -> &BlobCache {
-        &self.0
+        &self.cache
     }
+}
+
+fn put(into: &BlobCache, bytes: &[u8], digest: Digest) -> Result<(), BlobError> {
+    let mut incoming = into.begin().unwrap();
+    incoming.write(bytes).unwrap();
+    into.finish(incoming, digest)
 }
 
 /// Counts and keeps the output.
@@ -69,6 +77,7 @@ pub(crate) struct Bench {
     /// Removed with the bench, unless it was made at a given place.
     _dir: Option<TempDir>,
     pub(crate) worker_id: String,
+    pub(crate) kill_grace: Duration,
     pub(crate) blobs: Arc<LocalBlobs>,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) deadline: watch::Sender<u64>,
@@ -84,14 +93,15 @@ impl Bench {
     }
 
     pub(crate) fn at(root: &Path) -> Self {
-        let cache = BlobCache::open(&root.join("cache"), u64::MAX).unwrap();
+        let open = |name| BlobCache::open(&root.join(name), u64::MAX).unwrap();
         let mut random = [0; 8];
         getrandom::fill(&mut random).unwrap();
         Self {
             root: root.to_owned(),
             _dir: None,
             worker_id: "worker-of-the-test".to_owned(),
-            blobs: Arc::new(LocalBlobs(cache)),
+            kill_grace: Duration::from_millis(300),
+            blobs: Arc::new(LocalBlobs { stored: open("stored"), cache: open("cache") }),
             log: Arc::default(),
             deadline: watch::Sender::new(boottime_ms() + 3_600_000),
             cancel: watch::Sender::new(false),
@@ -109,7 +119,7 @@ impl Bench {
             worker_id: self.worker_id.clone(),
             state_dir: self.path("state"),
             supervisor: env!("CARGO_BIN_EXE_wavegate-worker").into(),
-            kill_grace: Duration::from_millis(300),
+            kill_grace: self.kill_grace,
             blobs: self.blobs.clone(),
             log: self.log.clone(),
             deadline: self.deadline.subscribe(),
@@ -162,9 +172,9 @@ impl Bench {
 
     /// The text of a file of a stored tree.
     pub(crate) fn text_in(&self, tree: &str, path: &str) -> Option<String> {
-        let tree = Tree::decode(&self.blobs.0.read(tree.parse().unwrap()).unwrap()).unwrap();
+        let tree = Tree::decode(&self.blobs.stored.read(tree.parse().unwrap()).unwrap()).unwrap();
         let digest = tree.entries.get(path)?.digest()?;
-        Some(String::from_utf8(self.blobs.0.read(digest).unwrap()).unwrap())
+        Some(String::from_utf8(self.blobs.stored.read(digest).unwrap()).unwrap())
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use wavegate_proto::v1;
-use wavegate_worker::work::{Ending, perform};
+use wavegate_worker::{
+    digest::Digest,
+    work::{Ending, perform},
+};
 
 use crate::bench::{Bench, task};
 
@@ -95,6 +98,103 @@ async fn thor_runs_every_command_at_the_candidate_and_keeps_the_evidence() {
     assert_eq!(verdict.findings.len(), 1);
     assert_eq!(verdict.findings[0].task, "B");
     assert!(verdict.findings[0].text.contains("exit code 3") && verdict.findings[0].text.contains("wrong"));
+}
+
+fn validate_dir(candidate: String, tasks: Vec<v1::TaskCheck>) -> v1::work::Body {
+    let workspace =
+        Some(v1::Workspace { kind: v1::WorkspaceKind::Dir.into(), base: candidate, layers: vec![] });
+    v1::work::Body::Validate(v1::ValidateWork { workspace, tasks, ..v1::ValidateWork::default() })
+}
+
+#[tokio::test]
+async fn each_task_is_judged_after_its_own_setup_within_its_own_time_beside_nobodys_leftovers() {
+    let bench = Bench::new();
+    let candidate = bench.tree_of(&[("file", "text")]).await;
+    let check = |key: &str, setup: &str, verify: &str| v1::TaskCheck {
+        key: key.to_owned(),
+        setup: vec![setup.to_owned()],
+        verify: vec![verify.to_owned()],
+        timeout_ms: 300,
+        ..v1::TaskCheck::default()
+    };
+    let tasks = vec![
+        check("A", "echo made > it", "grep made it && echo spoiled > file"),
+        check("B", "true", "test ! -e it && test $(cat file) = text"),
+        check("C", "true", "sleep 1000"),
+    ];
+    let verdict = body(&bench, validate_dir(candidate, tasks)).await.verdict.unwrap();
+    let failed: Vec<_> = verdict.findings.iter().map(|finding| finding.task.as_str()).collect();
+    assert_eq!(failed, ["C"], "{:?}", verdict.findings);
+    let last = verdict.evidence.last().unwrap();
+    assert!(last.timed_out && last.exit_code.is_none());
+}
+
+#[tokio::test]
+async fn what_thor_cannot_run_is_no_verdict() {
+    let bench = Bench::new();
+    let check = v1::TaskCheck { verify: vec!["true".to_owned()], ..v1::TaskCheck::default() };
+    let work = v1::Work { body: Some(validate_dir(String::new(), vec![check])), ..v1::Work::default() };
+    let mut context = bench.context();
+    context.supervisor = "/nowhere/at/all".into();
+    let Ending::Report(report) = perform(work, context).await else { panic!("no report") };
+    assert_eq!((report.outcome(), report.verdict), (v1::Outcome::Failed, None));
+}
+
+#[tokio::test]
+async fn what_a_failed_task_spent_is_reported() {
+    let bench = Bench::new();
+    let command = r#"echo '{"summary":"fine","cost":1.5}' > $WAVEGATE_RESULT; exit 3"#;
+    let report = bench.report(task(command, v1::WorkspaceKind::None)).await;
+    assert_eq!(report.outcome(), v1::Outcome::Failed);
+    assert_eq!(report.usage.unwrap().cost_micro_usd, Some(1_500_000));
+    assert_eq!(report.summary, "the command: exit code 3", "a failed task claims nothing");
+}
+
+#[tokio::test]
+async fn a_summary_is_one_line_for_people() {
+    let bench = Bench::new();
+    let command = r#"printf '{"summary":"\\n first \\nsecond"}' > $WAVEGATE_RESULT"#;
+    assert_eq!(bench.report(task(command, v1::WorkspaceKind::None)).await.summary, "first");
+    let report = bench.report(task("head -c 3000 /dev/zero | tr '\\0' x", v1::WorkspaceKind::None)).await;
+    assert_eq!(report.summary.len(), 300);
+}
+
+#[tokio::test]
+async fn a_cache_that_was_damaged_is_mended() {
+    let bench = Bench::new();
+    let base = bench.tree_of(&[("file", "text")]).await;
+    bench.report(dir_task("true", &base)).await;
+    for text in [base.clone(), Digest::of_bytes(b"text").to_string()] {
+        let path = bench.path("cache").join(&text[..2]).join(&text[2..]);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+    }
+    assert_eq!(bench.report(dir_task("cat file", &base)).await.summary, "text");
+}
+
+#[tokio::test]
+async fn a_layer_below_a_link_is_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let link = bench.report(dir_task(&format!("ln -s {} link", bench.path("").display()), "")).await;
+    let below = bench.report(dir_task("mkdir link && echo bad > link/file", "")).await;
+    let mut work = dir_task("true", "");
+    work.workspace.as_mut().unwrap().layers = vec![link.changes, below.changes];
+    let report = bench.report(work).await;
+    assert_eq!(report.outcome(), v1::Outcome::Failed);
+    assert!(report.summary.contains("link/file"), "{}", report.summary);
+    assert!(!bench.path("file").exists());
+}
+
+#[tokio::test]
+async fn a_lease_id_that_would_leave_its_directory_is_not_taken() {
+    let bench = Bench::new();
+    let mut context = bench.context();
+    context.lease_id = "../../elsewhere".to_owned();
+    let work = v1::Work {
+        body: Some(v1::work::Body::Task(task("true", v1::WorkspaceKind::None))),
+        ..v1::Work::default()
+    };
+    assert!(matches!(perform(work, context).await, Ending::Unable(_)));
 }
 
 #[tokio::test]

@@ -47,9 +47,7 @@ pub struct Epoch {
 /// Why a database is not opened, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error(
-        "cannot use {path}: {source}; the database's folder must exist and be writable, or name another with --db"
-    )]
+    #[error("cannot use {path}: the database's folder must exist and be writable, or name another with --db")]
     Folder { path: PathBuf, source: io::Error },
     #[error("{0} is a directory; name a database file with --db")]
     Directory(PathBuf),
@@ -59,9 +57,7 @@ pub enum OpenError {
         "{db} is in use by another coordinator{who}; give it your commands, stop it first, or name another file with --db"
     )]
     InUse { db: PathBuf, who: String },
-    #[error(
-        "cannot lock {path}: {source}; the database must be on a disk of this machine that knows file locks"
-    )]
+    #[error("cannot lock {path}: the database must be on a disk of this machine that knows file locks")]
     Lock { path: PathBuf, source: io::Error },
     #[error("{0} is read-only; make it and its folder writable, or name another file with --db")]
     ReadOnly(PathBuf),
@@ -81,7 +77,7 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("{db} is damaged: {found}; restore it from a backup (the damaged file was left as it is)")]
     Damaged { db: PathBuf, found: String },
-    #[error("{db}: {source}")]
+    #[error("{db} cannot be opened")]
     Store { db: PathBuf, source: StoreError },
 }
 

@@ -11,6 +11,7 @@ use std::{
 use tempfile::TempDir;
 use wavegate_engine::{Change, LeaseId, PlanId};
 
+use super::opening::chain;
 use super::world::{NOW, World, greet, open_in, submission, try_write, worker};
 use crate::driver::{Store as _, StoreError};
 
@@ -133,7 +134,7 @@ fn a_full_disk_loses_nothing_and_the_connection_goes_on_when_there_is_room() {
 fn a_start_on_a_full_disk_is_refused_in_words() {
     let Some(mount) = Mount::tmpfs("1m") else { return };
     fill(mount.folder());
-    let error = open_in(mount.folder()).unwrap_err().to_string();
+    let error = chain(&open_in(mount.folder()).unwrap_err());
     assert!(error.contains("room") || error.contains("No space left on device"), "{error}");
     fs::remove_file(mount.folder().join("filler")).unwrap();
     open_in(mount.folder()).unwrap();

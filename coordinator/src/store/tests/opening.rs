@@ -26,7 +26,13 @@ fn refusal(folder: &Path) -> String {
 }
 
 fn in_folder(error: &OpenError, folder: &Path) -> String {
-    error.to_string().replace(&folder.canonicalize().unwrap().display().to_string(), "DIR")
+    chain(error).replace(&folder.canonicalize().unwrap().display().to_string(), "DIR")
+}
+
+/// As it is printed: the error and what it comes from.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let source = error.source().map(|source| format!(": {}", chain(source)));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 fn close(opened: Opened) {
@@ -198,7 +204,7 @@ fn an_empty_file_is_as_good_as_none() {
 #[test]
 fn places_that_cannot_hold_a_database_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |path: &str| open(Path::new(path), Duration::ZERO, NOW).unwrap_err().to_string();
+    let at = |path: &str| chain(&open(Path::new(path), Duration::ZERO, NOW).unwrap_err());
     let path = folder.path().display().to_string();
     assert_eq!(at(&path), format!("{path} is a directory; name a database file with --db"));
     assert_eq!(at(""), " is a directory; name a database file with --db");
@@ -207,7 +213,7 @@ fn places_that_cannot_hold_a_database_are_refused() {
     fs::write(folder.path().join("file"), "").unwrap();
     let below = at(&format!("{path}/file/wavegate.db"));
     assert!(below.starts_with(&format!("cannot use {path}/file: ")), "{below}");
-    assert!(below.ends_with("the database's folder must exist and be writable, or name another with --db"));
+    assert!(below.contains("the database's folder must exist and be writable, or name another with --db"));
 
     symlink("nowhere", db_in(folder.path())).unwrap();
     assert!(refusal(folder.path()).contains("No such file"));
