@@ -71,7 +71,7 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let warnings = convert::diagnostics_of(&reading);
         let Some(spec) = reading.spec else {
             let lines: Vec<_> = reading.diagnostics.iter().map(ToString::to_string).collect();
-            return Err(status::invalid(lines.join("\n")));
+            return Err(status::invalid_lines(&lines, "CheckPlan names all of them"));
         };
         let base = self.base_tree(&request.base_tree)?;
         let submission = Submission { spec, source: request.source, file_name, base, by: by(request.by) };

@@ -26,7 +26,7 @@ impl From<ApplyError> for Status {
             ApplyError::Unavailable(_) | ApplyError::Stopping => Code::Unavailable,
             ApplyError::Poisoned(_) => Code::FailedPrecondition,
         };
-        Self::new(code, error.to_string())
+        status(code, error.to_string())
     }
 }
 
@@ -62,7 +62,7 @@ impl From<StoreError> for Status {
             StoreError::Constraint(_) => Code::Internal,
             StoreError::Corrupt(_) => Code::DataLoss,
         };
-        Self::new(code, error.to_string())
+        status(code, error.to_string())
     }
 }
 
@@ -72,25 +72,68 @@ impl From<ArtifactError> for Status {
             ArtifactError::Digest { .. } | ArtifactError::Size { .. } => Code::InvalidArgument,
             ArtifactError::Io { .. } => Code::Unavailable,
         };
-        Self::new(code, error.to_string())
+        status(code, error.to_string())
     }
+}
+
+/// A status travels as a header, and headers of more than 8 KiB end the connection at many clients:
+/// they would see that instead of the text.
+const MAX_ENCODED_BYTES: usize = 7 * 1024;
+
+fn status(code: Code, text: impl Into<String>) -> Status {
+    let text = text.into();
+    let fits = fitting(&text, MAX_ENCODED_BYTES);
+    if fits == text.len() {
+        return Status::new(code, text);
+    }
+    Status::new(code, format!("{} ... ({} bytes in all)", &text[..fits], text.len()))
+}
+
+/// How much of the text, up to a whole character, takes at most so many bytes in a header, where all
+/// but plain characters take three for each of theirs.
+fn fitting(text: &str, most: usize) -> usize {
+    let cost = |c: char| if c.is_ascii_alphanumeric() || "-_.,:/".contains(c) { 1 } else { 3 * c.len_utf8() };
+    let mut left = most;
+    let cut = text.char_indices().find(|(_, c)| match left.checked_sub(cost(*c)) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    });
+    cut.map_or(text.len(), |(at, _)| at)
+}
+
+/// Several things to change in the request, a line each: as many as one answer can hold, the number of
+/// the others, and who tells those.
+pub(super) fn invalid_lines(lines: &[String], rest: &str) -> Status {
+    let all = lines.join("\n");
+    // Room for the last line.
+    let fits = fitting(&all, MAX_ENCODED_BYTES - 512);
+    if fits == all.len() {
+        return invalid(all);
+    }
+    // One long line is cut, several are kept whole.
+    let kept = all[..fits].rfind('\n').map_or(&all[..fits], |end| &all[..end]);
+    let more = lines.len() - kept.lines().count().min(lines.len());
+    invalid(format!("{kept}\n... and {more} more: {rest}"))
 }
 
 pub(super) fn unauthenticated(what: &str, token_file: &Path) -> Status {
     let file = token_file.display();
-    Status::new(Code::Unauthenticated, format!("{what}: send `authorization: Bearer TOKEN`; it is in {file}"))
+    status(Code::Unauthenticated, format!("{what}: send `authorization: Bearer TOKEN`; it is in {file}"))
 }
 
 pub(super) fn invalid(text: impl Into<String>) -> Status {
-    Status::new(Code::InvalidArgument, text)
+    status(Code::InvalidArgument, text)
 }
 
 pub(super) fn not_found(what: &str, name: &str) -> Status {
-    Status::new(Code::NotFound, format!("no {what} {name:?}"))
+    status(Code::NotFound, format!("no {what} {name:?}"))
 }
 
 pub(super) fn unavailable(text: impl Into<String>) -> Status {
-    Status::new(Code::Unavailable, text)
+    status(Code::Unavailable, text)
 }
 
 /// Why a stream ends that its client would have gone on with.
@@ -100,5 +143,5 @@ pub(super) fn stopping() -> Status {
 
 /// A task of our own that panicked or was cut off.
 pub(super) fn internal(text: impl std::fmt::Display) -> Status {
-    Status::new(Code::Internal, text.to_string())
+    status(Code::Internal, text.to_string())
 }

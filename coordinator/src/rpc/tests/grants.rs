@@ -49,9 +49,12 @@ async fn nothing_is_granted_before_approval_and_a_cancel_reaches_the_worker() {
     assert_eq!(work.plan_name, plan);
     assert_eq!(bench.state(&waiting).await, v1::PlanState::AwaitingApproval);
     bench.cancel(&plan).await;
-    let take = |it: &v1::coordinator_message::Message| match it {
-        v1::coordinator_message::Message::Cancel(cancel) => Some(cancel.lease_id.clone()),
-        _ => None,
+    let take = |it: &v1::coordinator_message::Message| {
+        if let v1::coordinator_message::Message::Cancel(cancel) = it {
+            Some(cancel.lease_id.clone())
+        } else {
+            None
+        }
     };
     assert_eq!(worker.hear("a cancel", take).await, grant.lease_id);
 }

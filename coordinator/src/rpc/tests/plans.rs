@@ -42,6 +42,18 @@ async fn a_wrong_file_is_refused_with_every_place_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_thousand_errors_is_still_refused_as_invalid() {
+    let bench = Bench::start().await;
+    let wrong = "      - { id: ' è ', run: echo, nonsense: 1 }\n".repeat(1000);
+    let source = format!("name: p\nwaves:\n  - id: W1\n    tasks:\n{wrong}");
+    let refused = submit_refused(&bench, submission(&source)).await;
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("some.yaml:5:"), "{refused}");
+    let last = refused.message().lines().last().unwrap();
+    assert!(last.starts_with("... and ") && last.contains("CheckPlan"), "{last}");
+}
+
+#[tokio::test]
 async fn a_tree_that_was_not_uploaded_cannot_be_a_base() {
     let bench = Bench::start().await;
     let source = one_task("p", "", "true").replace("none", "dir");
@@ -90,6 +102,14 @@ async fn a_plan_that_does_not_exist_is_not_found() {
     }
     let empty = plans.get_plan(v1::GetPlanRequest::default()).await.unwrap_err();
     assert_eq!(empty.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_name_of_any_length_is_refused_with_a_short_answer() {
+    let bench = Bench::start().await;
+    let request = v1::GetPlanRequest { plan: "è".repeat(100_000) };
+    let refused = bench.plans().get_plan(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused}");
 }
 
 #[tokio::test]

@@ -116,10 +116,8 @@ impl FakeWorker {
     pub(super) async fn beat(&mut self, number: u64, held: &[&str]) -> v1::HeartbeatAck {
         let held = held.iter().map(ToString::to_string).collect();
         self.say(Said::Heartbeat(v1::Heartbeat { number, held, last_grant: 0 })).await;
-        let take = |it: &Heard| match it {
-            Heard::HeartbeatAck(ack) if ack.number == number => Some(ack.clone()),
-            _ => None,
-        };
+        let answer = |it: &Heard| if let Heard::HeartbeatAck(ack) = it { Some(ack.clone()) } else { None };
+        let take = |it: &Heard| answer(it).filter(|ack| ack.number == number);
         self.hear("the heartbeat's answer", take).await
     }
 
