@@ -33,6 +33,11 @@ impl Artifacts {
     /// removed.
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
+        // All at once, so that no artifact waits for its folder to be on disk.
+        for first in 0..=u8::MAX {
+            fs::create_dir_all(root.join(format!("{first:02x}")))?;
+        }
+        File::open(root)?.sync_all()?;
         for entry in fs::read_dir(root)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(INCOMING) {
                 fs::remove_file(entry.path())?;
@@ -41,7 +46,7 @@ impl Artifacts {
         Ok(Self { root: root.into() })
     }
 
-    /// Where the artifact is, if it is there.
+    /// Where the artifact is, if it is there. Made of a digest alone, so it never leaves the folder.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
@@ -122,10 +127,6 @@ impl Incoming {
         let folder = target.parent().unwrap_or(&self.artifacts.root).to_owned();
         let place = || -> io::Result<()> {
             self.file.sync_all()?;
-            if !folder.exists() {
-                fs::create_dir_all(&folder)?;
-                File::open(&*self.artifacts.root)?.sync_all()?;
-            }
             fs::rename(&self.path, &target)?;
             File::open(&folder)?.sync_all()
         };

@@ -1,15 +1,15 @@
 //! Reading back what the engine goes on from.
 
-use std::collections::BTreeMap;
-
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, Row, named_params};
 use wavegate_engine::{
-    LeaseId, LeaseRow, PastLease, PlanId, PlanSnapshot, TaskIx, TaskRow, WaveIx, WaveRow, WorkerId,
-    spec::{PlanShape, PlanSpec, TaskShape, TaskSpec, WaveShape, WaveSpec},
+    LeaseId, LeaseRow, LeaseWork, PastLease, PlanId, PlanSnapshot, TaskIx, TaskRow, WaveIx, WaveRow,
+    WorkerId,
+    spec::{PlanSpec, TaskShape, TaskSpec, WaveShape, WaveSpec},
 };
 
 use super::rows::{
-    all, get, json, lease_row, lease_state, maybe_digest, number, plan_row, task_row, wave_row, worker_row,
+    all, foreign_text, get, json, lease_row, lease_state, maybe_digest, number, plan_row, task_row, wave_row,
+    worker_row,
 };
 use crate::driver::{ModeRequest, Snapshot, StoreError};
 
@@ -20,27 +20,25 @@ pub(super) fn load(sql: &Connection) -> Result<Snapshot> {
     // An ended plan whose leases are still open is kept until they are not.
     let open = include_str!("plan/select_open.sql");
     let heads = all(sql, open, [], head)?;
-    let plans = heads.into_iter().map(|head| plan(sql, head)).collect::<Result<_>>()?;
+    let plans = heads.into_iter().map(|snapshot| plan(sql, snapshot)).collect::<Result<_>>()?;
     let workers = all(sql, "SELECT * FROM wg_workers ORDER BY id", [], worker_row)?;
     Ok(Snapshot { plans, workers })
 }
 
-struct Head {
-    snapshot: PlanSnapshot,
-}
-
-fn head(row: &Row<'_>) -> Result<Head> {
+fn head(row: &Row<'_>) -> Result<PlanSnapshot> {
     let id = PlanId(get(row, "id")?);
     let spec: PlanSpec = json(row, "head")?;
-    let shape = spec.shape(id, get(row, "name")?, maybe_digest(row, "base")?);
-    let (waves, tasks, leases) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(Head {
-        snapshot: PlanSnapshot { shape, row: plan_row(row)?, waves, tasks, leases, requested_mode: None },
+    Ok(PlanSnapshot {
+        shape: spec.shape(id, get(row, "name")?, maybe_digest(row, "base")?),
+        row: plan_row(row)?,
+        waves: Vec::new(),
+        tasks: Vec::new(),
+        leases: Vec::new(),
+        requested_mode: foreign_text(row, "parallel_mode")?,
     })
 }
 
-fn plan(sql: &Connection, head: Head) -> Result<PlanSnapshot> {
-    let mut snapshot = head.snapshot;
+fn plan(sql: &Connection, mut snapshot: PlanSnapshot) -> Result<PlanSnapshot> {
     let id = snapshot.shape.id;
     let waves = "SELECT * FROM wg_waves WHERE plan_id = ?1 ORDER BY ix";
     for (shape, row) in all(sql, waves, [id.0], wave)? {
@@ -52,13 +50,8 @@ fn plan(sql: &Connection, head: Head) -> Result<PlanSnapshot> {
         snapshot.shape.tasks.push(shape);
         snapshot.tasks.push(row);
     }
-    check_shape(&snapshot.shape)?;
     snapshot.leases = leases(sql, id, &snapshot.tasks)?;
-    snapshot.requested_mode = sql
-        .prepare_cached("SELECT parallel_mode FROM plans WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
-        .optional()?
-        .flatten();
+    check_places(&snapshot)?;
     Ok(snapshot)
 }
 
@@ -77,35 +70,39 @@ fn task(row: &Row<'_>) -> Result<(TaskShape, TaskRow)> {
 }
 
 /// The engine indexes by these numbers: a file in which they point nowhere is corrupt.
-fn check_shape(shape: &PlanShape) -> Result<()> {
-    let tasks = shape.tasks.len();
-    let waves_fit = shape.waves.iter().all(|wave| {
-        wave.tasks.end as usize <= tasks
-            && wave.depends_on.iter().all(|before| before.at() < shape.waves.len())
+fn check_places(plan: &PlanSnapshot) -> Result<()> {
+    let (waves, tasks) = (plan.shape.waves.len(), plan.shape.tasks.len());
+    let is_wave = |wave: WaveIx| wave.at() < waves;
+    let is_task = |task: TaskIx| task.at() < tasks;
+    let waves_fit = plan.shape.waves.iter().all(|wave| {
+        wave.tasks.end as usize <= tasks && wave.depends_on.iter().all(|before| is_wave(*before))
     });
-    let tasks_fit = shape.tasks.iter().all(|task| {
-        task.wave.at() < shape.waves.len() && task.depends_on.iter().all(|before| before.at() < tasks)
+    let tasks_fit = plan
+        .shape
+        .tasks
+        .iter()
+        .all(|task| is_wave(task.wave) && task.depends_on.iter().all(|before| is_task(*before)));
+    let leases_fit = plan.leases.iter().all(|lease| {
+        let task_fits = match lease.work {
+            LeaseWork::Task { task, .. } => is_task(task),
+            LeaseWork::Integrate | LeaseWork::Validate { .. } => true,
+        };
+        is_wave(lease.wave) && task_fits
     });
-    if waves_fit && tasks_fit {
+    if waves_fit && tasks_fit && leases_fit {
         return Ok(());
     }
-    Err(StoreError::Corrupt(format!("plan {} points to waves or tasks that are not there", shape.id)))
+    Err(StoreError::Corrupt(format!("plan {} points to waves or tasks that are not there", plan.shape.id)))
 }
 
-/// Open leases, and each task's newest lease if it is lost and the task waits for its late result.
+/// Open leases, and each task's newest lease if it is lost: a late result of it still counts.
 fn leases(sql: &Connection, plan: PlanId, tasks: &[TaskRow]) -> Result<Vec<LeaseRow>> {
     let rows = all(sql, include_str!("lease/select_kept.sql"), named_params! { ":plan": plan.0 }, lease_row)?;
-    let mut newest: BTreeMap<TaskIx, u32> = BTreeMap::new();
-    for (task, at) in tasks.iter().zip(0..) {
-        newest.insert(TaskIx(at), task.attempt);
-    }
     let keep = |row: &LeaseRow| match row.work {
-        wavegate_engine::LeaseWork::Task { task, attempt } => {
-            row.state.is_open() || newest.get(&task) == Some(&attempt)
+        LeaseWork::Task { task, attempt } => {
+            row.state.is_open() || tasks.get(task.at()).is_some_and(|task| task.attempt == attempt)
         }
-        wavegate_engine::LeaseWork::Integrate | wavegate_engine::LeaseWork::Validate { .. } => {
-            row.state.is_open()
-        }
+        LeaseWork::Integrate | LeaseWork::Validate { .. } => row.state.is_open(),
     };
     Ok(rows.into_iter().filter(keep).collect())
 }
@@ -114,7 +111,7 @@ fn leases(sql: &Connection, plan: PlanId, tasks: &[TaskRow]) -> Result<Vec<Lease
 pub(super) fn mode_requests(sql: &Connection) -> Result<Vec<ModeRequest>> {
     let statement = include_str!("projection/select_mode_requests.sql");
     all(sql, statement, [], |row| {
-        Ok(ModeRequest { plan: PlanId(get(row, "id")?), text: get(row, "parallel_mode")? })
+        Ok(ModeRequest { plan: PlanId(get(row, "id")?), text: foreign_text(row, "parallel_mode")? })
     })
 }
 

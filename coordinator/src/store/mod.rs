@@ -13,6 +13,8 @@ mod open;
 pub mod reader;
 mod rows;
 mod staging;
+#[cfg(test)]
+mod tests;
 mod work;
 mod write;
 
@@ -39,7 +41,8 @@ impl SqliteStore {
     }
 
     fn data_version(&self) -> Result<i64, StoreError> {
-        Ok(self.sql.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        let mut look = self.sql.prepare_cached("PRAGMA data_version")?;
+        Ok(look.query_row([], |row| row.get("data_version"))?)
     }
 
     /// Marks the file as cleanly left, and lets go of it.

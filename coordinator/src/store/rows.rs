@@ -44,7 +44,14 @@ pub(super) fn maybe_utc(row: &Row<'_>, column: &str) -> Result<Option<Utc>> {
     Ok(get::<Option<i64>>(row, column)?.map(Utc))
 }
 
-fn word<T>(row: &Row<'_>, column: &str, from: impl Fn(&str) -> Option<T>) -> Result<T> {
+/// A text that another program may have written, whatever it is.
+pub(super) fn foreign_text(row: &Row<'_>, column: &str) -> Result<Option<String>> {
+    let found: Option<Vec<u8>> = get(row, column)?;
+    Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// One of our words.
+pub(super) fn word<T>(row: &Row<'_>, column: &str, from: impl Fn(&str) -> Option<T>) -> Result<T> {
     let found: String = get(row, column)?;
     from(&found).ok_or_else(|| unknown(column, found))
 }

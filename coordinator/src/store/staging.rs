@@ -17,8 +17,6 @@ pub(super) fn stage(sql: &Connection, submission: &Submission, now: Utc) -> Resu
     let head = PlanSpec { waves: Vec::new(), ..submission.spec.clone() };
     sql.prepare_cached(include_str!("plan/insert.sql"))?.execute(named_params! {
         ":name": name,
-        ":head": encode(&head)?,
-        ":source": submission.source,
         ":file_name": submission.file_name,
         ":by": submission.by,
         ":base": submission.base.map(|digest| digest.to_string()),
@@ -26,7 +24,10 @@ pub(super) fn stage(sql: &Connection, submission: &Submission, now: Utc) -> Resu
         ":budget_micro_usd": submission.spec.budget.micro_usd.map(|usd| i64::try_from(usd).unwrap_or(i64::MAX)),
         ":now": now.0,
     })?;
-    Ok((PlanId(sql.last_insert_rowid()), name))
+    let id = sql.last_insert_rowid();
+    sql.prepare_cached("INSERT INTO wg_plan_texts (plan_id, head, source) VALUES (?1, ?2, ?3)")?
+        .execute(params![id, encode(&head)?, submission.source])?;
+    Ok((PlanId(id), name))
 }
 
 /// The name itself, or `name (2)`, `name (3)` ...

@@ -51,7 +51,9 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
 }
 
 fn plan(sql: &Connection, plan: PlanId) -> Result<(String, PlanSpec)> {
-    let statement = "SELECT name, head FROM wg_plans WHERE id = ?1";
+    let statement =
+        "SELECT p.name, x.head FROM wg_plans AS p INNER JOIN wg_plan_texts AS x ON x.plan_id = p.id
+        WHERE p.id = ?1";
     one(all(sql, statement, [plan.0], |row| Ok((get(row, "name")?, json(row, "head")?)))?, "plan")
 }
 

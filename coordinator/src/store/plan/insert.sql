@@ -1,5 +1,5 @@
 INSERT INTO wg_plans (
-    name, state, head, source, file_name, submitted_by, base, tree, budget_tokens, budget_micro_usd, created_ms
+    name, state, file_name, submitted_by, base, tree, budget_tokens, budget_micro_usd, created_ms
 ) VALUES (
-    :name, 'awaiting_approval', :head, :source, :file_name, :by, :base, :base, :budget_tokens, :budget_micro_usd, :now
+    :name, 'awaiting_approval', :file_name, :by, :base, :base, :budget_tokens, :budget_micro_usd, :now
 )

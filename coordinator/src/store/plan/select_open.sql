@@ -1,5 +1,10 @@
-SELECT *
+SELECT
+    p.*,
+    x.head,
+    CAST(d.parallel_mode AS BLOB) AS parallel_mode
 FROM wg_plans AS p
+INNER JOIN wg_plan_texts AS x ON x.plan_id = p.id
+LEFT JOIN plans AS d ON d.id = p.id
 WHERE
     p.switched_on = 1
     AND (

@@ -8,6 +8,7 @@ SELECT
     (SELECT count(*) FROM wg_tasks AS t WHERE t.plan_id = p.id),
     datetime(:now / 1000, 'unixepoch'),
     datetime(:now / 1000, 'unixepoch'),
-    json_extract(p.head, '$.description')
+    json_extract(x.head, '$.description')
 FROM wg_plans AS p
+INNER JOIN wg_plan_texts AS x ON x.plan_id = p.id
 WHERE p.id = :plan

@@ -1,4 +1,5 @@
-SELECT p.id, p.parallel_mode
+-- As bytes: another program may write anything into the column.
+SELECT p.id, CAST(p.parallel_mode AS BLOB) AS parallel_mode
 FROM plans AS p
 INNER JOIN wg_plans AS w ON w.id = p.id
 WHERE

@@ -1,3 +1,4 @@
+-- A range of ids, so that one plan and all of them are the same question.
 SELECT
     p.*,
     (SELECT count(*) FROM wg_waves AS w WHERE w.plan_id = p.id) AS waves,
@@ -11,16 +12,17 @@ SELECT
     u.used_micro_usd
 FROM wg_plans AS p
 LEFT JOIN (
+    -- total() instead of sum(): what workers claim may be too much for an integer, and sum() fails then.
     SELECT
         l.plan_id,
-        sum(r.used_in) AS used_in,
-        sum(r.used_out) AS used_out,
-        sum(r.used_cached) AS used_cached,
-        sum(r.used_micro_usd) AS used_micro_usd
-    FROM wg_results AS r
-    INNER JOIN wg_leases AS l ON l.id = r.lease_id
-    WHERE :plan IS NULL OR l.plan_id = :plan
+        CAST(total(r.used_in) AS INTEGER) AS used_in,
+        CAST(total(r.used_out) AS INTEGER) AS used_out,
+        CAST(total(r.used_cached) AS INTEGER) AS used_cached,
+        iif(count(r.used_micro_usd) > 0, CAST(total(r.used_micro_usd) AS INTEGER), NULL) AS used_micro_usd
+    FROM wg_leases AS l
+    INNER JOIN wg_results AS r ON r.lease_id = l.id
+    WHERE l.plan_id BETWEEN :first AND :last
     GROUP BY l.plan_id
 ) AS u ON u.plan_id = p.id
-WHERE p.switched_on = 1 AND (:plan IS NULL OR p.id = :plan)
+WHERE p.switched_on = 1 AND p.id BETWEEN :first AND :last
 ORDER BY p.id DESC

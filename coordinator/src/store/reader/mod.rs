@@ -1,6 +1,7 @@
 //! Reading for people and tools, beside the writing connection: lists, one plan in full, events,
 //! workers. Owns read-only connections; blocking, so callers keep it off the async threads.
 
+mod detail;
 mod model;
 
 use std::{
@@ -11,18 +12,15 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Row, named_params};
 use wavegate_engine::{
-    Decision, Evidence, Finding, LeaseWork, Outcome, PlanId, TaskIx, Utc, Verdict, VerdictSource, WaveIx,
-    spec::{PlanSpec, TaskSpec, WaveSpec},
+    PlanId, Utc,
+    spec::{PlanSpec, TaskSpec},
 };
 
 pub use model::*;
 
 use super::{
     error::unknown,
-    rows::{
-        all, get, json, lease_row, maybe_digest, maybe_number, number, plan_row, task_row, usage, wave_row,
-        worker_row,
-    },
+    rows::{all, get, json, lease_row, maybe_number, number, plan_row, usage, worker_row},
 };
 use crate::driver::StoreError;
 
@@ -58,7 +56,8 @@ impl Reader {
     /// Every plan, the newest first.
     pub fn plans(&self) -> Result<Vec<PlanSummary>> {
         self.with(|sql| {
-            all(sql, include_str!("list_plans.sql"), named_params! { ":plan": None::<i64> }, summary)
+            let all_ids = named_params! { ":first": 0, ":last": i64::MAX };
+            all(sql, include_str!("list_plans.sql"), all_ids, summary)
         })
     }
 
@@ -73,14 +72,14 @@ impl Reader {
             // One transaction: a plan that changes meanwhile is seen as it was.
             let sql = &sql.unchecked_transaction()?;
             let Some(summary) = read_summary(sql, plan)? else { return Ok(None) };
-            detail(sql, summary).map(Some)
+            detail::detail(sql, summary).map(Some)
         })
     }
 
     /// The plan as it was read from its file.
     pub fn spec(&self, plan: PlanId) -> Result<Option<PlanSpec>> {
         self.with(|sql| {
-            let statement = "SELECT head FROM wg_plans WHERE id = ?1";
+            let statement = "SELECT head FROM wg_plan_texts WHERE plan_id = ?1";
             let Some(mut spec) =
                 all(sql, statement, [plan.0], |row| json::<PlanSpec>(row, "head"))?.into_iter().next()
             else {
@@ -102,9 +101,12 @@ impl Reader {
     /// Events after this number, oldest first, at most `limit`; of one plan or of all.
     pub fn events(&self, after: i64, plan: Option<PlanId>, limit: u32) -> Result<Vec<EventRecord>> {
         self.with(|sql| {
-            let statement = include_str!("list_events.sql");
-            let params = named_params! { ":after": after, ":plan": plan.map(|plan| plan.0), ":limit": limit };
-            all(sql, statement, params, event)
+            let Some(plan) = plan else {
+                let params = named_params! { ":after": after, ":limit": limit };
+                return all(sql, include_str!("list_events.sql"), params, event);
+            };
+            let params = named_params! { ":after": after, ":plan": plan.0, ":limit": limit };
+            all(sql, include_str!("list_plan_events.sql"), params, event)
         })
     }
 
@@ -163,7 +165,8 @@ impl Reader {
 
 fn read_summary(sql: &Connection, plan: PlanId) -> Result<Option<PlanSummary>> {
     let statement = include_str!("list_plans.sql");
-    Ok(all(sql, statement, named_params! { ":plan": plan.0 }, summary)?.into_iter().next())
+    let one_id = named_params! { ":first": plan.0, ":last": plan.0 };
+    Ok(all(sql, statement, one_id, summary)?.into_iter().next())
 }
 
 fn summary(row: &Row<'_>) -> Result<PlanSummary> {
@@ -179,114 +182,6 @@ fn summary(row: &Row<'_>) -> Result<PlanSummary> {
         created: Utc(get(row, "created_ms")?),
         usage: usage(row, "used")?,
     })
-}
-
-fn detail(sql: &Connection, summary: PlanSummary) -> Result<PlanDetail> {
-    let plan = summary.id.0;
-    let (source, head): (String, PlanSpec) = {
-        let statement = "SELECT source, head FROM wg_plans WHERE id = ?1";
-        let found = all(sql, statement, [plan], |row| Ok((get(row, "source")?, json(row, "head")?)))?;
-        found.into_iter().next().ok_or_else(|| unknown("plan", plan))?
-    };
-    let leases = all(sql, include_str!("list_leases.sql"), [plan], lease)?;
-    let mut waves = all(sql, "SELECT * FROM wg_waves WHERE plan_id = ?1 ORDER BY ix", [plan], |row| {
-        let spec: WaveSpec = json(row, "spec")?;
-        Ok(WaveDetail {
-            spec,
-            row: wave_row(row)?,
-            tasks: Vec::new(),
-            verdicts: Vec::new(),
-            duties: Vec::new(),
-        })
-    })?;
-    let tasks = all(sql, "SELECT * FROM wg_tasks WHERE plan_id = ?1 ORDER BY ix", [plan], |row| {
-        let ix = TaskIx(number(row, "ix")?);
-        Ok((
-            number::<usize>(row, "wave_ix")?,
-            TaskDetail { ix, spec: json(row, "spec")?, row: task_row(row)?, attempts: Vec::new() },
-        ))
-    })?;
-    let mut places = Vec::with_capacity(tasks.len());
-    for (wave, task) in tasks {
-        let tasks = &mut waves.get_mut(wave).ok_or_else(|| unknown("wave_ix", wave))?.tasks;
-        places.push((wave, tasks.len()));
-        tasks.push(task);
-    }
-    for lease in leases {
-        match lease.lease.work {
-            LeaseWork::Task { task, .. } => {
-                let (wave, at) = places.get(task.at()).copied().ok_or_else(|| unknown("task_ix", task.0))?;
-                waves[wave].tasks[at].attempts.push(lease);
-            }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
-                let wave = lease.lease.wave;
-                waves.get_mut(wave.at()).ok_or_else(|| unknown("wave_ix", wave.0))?.duties.push(lease);
-            }
-        }
-    }
-    for (wave, verdict) in verdicts(sql, plan)? {
-        waves.get_mut(wave.at()).ok_or_else(|| unknown("wave_ix", wave.0))?.verdicts.push(verdict);
-    }
-    Ok(PlanDetail { summary, source, head, waves })
-}
-
-fn lease(row: &Row<'_>) -> Result<LeaseDetail> {
-    let outcome: Option<String> = get(row, "outcome")?;
-    let result = match outcome {
-        None => None,
-        Some(word) => Some(ResultDetail {
-            outcome: Outcome::from_word(&word).ok_or_else(|| unknown("outcome", &word))?,
-            accepted: get(row, "accepted")?,
-            exit_code: maybe_number(row, "exit_code")?,
-            summary: get(row, "summary")?,
-            output_tail: get(row, "output_tail")?,
-            output_json: get(row, "output_json")?,
-            run_ms: number(row, "run_ms")?,
-            usage: usage(row, "used")?,
-        }),
-    };
-    Ok(LeaseDetail { lease: lease_row(row)?, worker_name: get(row, "worker_name")?, result })
-}
-
-fn verdicts(sql: &Connection, plan: i64) -> Result<Vec<(WaveIx, VerdictDetail)>> {
-    let list = "SELECT * FROM wg_verdicts WHERE plan_id = ?1 ORDER BY id";
-    let mut found = all(sql, list, [plan], |row| {
-        let word = |column: &str| get::<String>(row, column);
-        let decision = word("decision")?;
-        let source = word("source")?;
-        let verdict = VerdictDetail {
-            id: get(row, "id")?,
-            round: number(row, "round")?,
-            candidate: maybe_digest(row, "candidate")?,
-            source: VerdictSource::from_word(&source).ok_or_else(|| unknown("source", &source))?,
-            verdict: Verdict::bare(
-                Decision::from_word(&decision).ok_or_else(|| unknown("decision", &decision))?,
-                Vec::new(),
-            ),
-            by: word("judge")?,
-            note: word("note")?,
-            at: Utc(get(row, "at_ms")?),
-        };
-        Ok((WaveIx(number(row, "wave_ix")?), verdict))
-    })?;
-    for (_, verdict) in &mut found {
-        let findings = "SELECT * FROM wg_findings WHERE verdict_id = ?1 ORDER BY ix";
-        verdict.verdict.findings = all(sql, findings, [verdict.id], |row| {
-            Ok(Finding { task: get(row, "task_key")?, text: get(row, "text")? })
-        })?;
-        let evidence = "SELECT * FROM wg_evidence WHERE verdict_id = ?1 ORDER BY ix";
-        verdict.verdict.evidence = all(sql, evidence, [verdict.id], |row| {
-            Ok(Evidence {
-                task: get(row, "task_key")?,
-                command: get(row, "command")?,
-                exit_code: maybe_number(row, "exit_code")?,
-                timed_out: get(row, "timed_out")?,
-                output_tail: get(row, "output_tail")?,
-                run_ms: number(row, "run_ms")?,
-            })
-        })?;
-    }
-    Ok(found)
 }
 
 fn event(row: &Row<'_>) -> Result<EventRecord> {

@@ -19,9 +19,6 @@ CREATE TABLE wg_plans (
     reason TEXT NOT NULL DEFAULT '',
     mode TEXT CHECK (mode IN ('standard', 'max')),
     tier TEXT CHECK (tier IN ('sonnet', 'opus')),
-    -- The plan without its waves, as JSON.
-    head TEXT NOT NULL,
-    source TEXT NOT NULL,
     file_name TEXT NOT NULL,
     submitted_by TEXT NOT NULL,
     base TEXT,
@@ -39,6 +36,15 @@ CREATE TABLE wg_plans (
     CHECK (mode IS NOT 'max' OR tier = 'opus'),
     -- I3: nothing starts without a mode.
     CHECK (state IN ('awaiting_approval', 'cancelled') OR mode IS NOT NULL)
+) STRICT;
+
+-- Apart from the plan's row, which is written again with every result: these may be megabytes.
+CREATE TABLE wg_plan_texts (
+    plan_id INTEGER PRIMARY KEY REFERENCES wg_plans (id) ON DELETE CASCADE,
+    -- The plan without its waves, as JSON.
+    head TEXT NOT NULL,
+    -- The file as it was submitted.
+    source TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE wg_waves (
@@ -84,6 +90,9 @@ CREATE TABLE wg_tasks (
     PRIMARY KEY (plan_id, ix)
 ) STRICT;
 
+-- Lists of plans count tasks by state without reading their texts.
+CREATE INDEX wg_tasks_by_state ON wg_tasks (plan_id, state);
+
 CREATE TABLE wg_leases (
     id TEXT PRIMARY KEY,
     plan_id INTEGER NOT NULL REFERENCES wg_plans (id),
@@ -123,9 +132,6 @@ CREATE TABLE wg_results (
     accepted INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     exit_code INTEGER,
-    summary TEXT NOT NULL,
-    output_tail TEXT NOT NULL,
-    output_json TEXT NOT NULL,
     run_ms INTEGER NOT NULL,
     used_in INTEGER NOT NULL,
     used_out INTEGER NOT NULL,
@@ -134,7 +140,11 @@ CREATE TABLE wg_results (
     changes TEXT,
     changed_files INTEGER NOT NULL,
     candidate TEXT,
-    received_ms INTEGER NOT NULL
+    received_ms INTEGER NOT NULL,
+    -- Long texts last: what comes before them is read without them.
+    summary TEXT NOT NULL,
+    output_tail TEXT NOT NULL,
+    output_json TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE wg_verdicts (

@@ -1,0 +1,158 @@
+//! The schema of a database and what must hold before it is trusted: whose it is, its version, its
+//! integrity after an unclean stop.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use wavegate_engine::Utc;
+
+use super::{Epoch, OpenError, random_hex};
+use crate::driver::StoreError;
+
+/// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
+/// since `user_version` may be somebody else's.
+pub(in crate::store) const MIGRATIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+
+/// How long another program may hold the database before we say so.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared: about as many as the store has.
+const STATEMENTS: usize = 64;
+
+/// What a start begins with.
+pub(super) struct Begun {
+    pub(super) epoch: Epoch,
+    pub(super) database_id: String,
+    /// The file beside the database is not the one that belongs to it.
+    pub(super) is_copy: bool,
+}
+
+/// The writing connection.
+pub(super) fn connect(db: &Path) -> Result<Connection, OpenError> {
+    let connect = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let sql = Connection::open_with_flags(db, flags)?;
+        sql.busy_timeout(BUSY)?;
+        sql.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Reads the file: fails here if it is no database.
+        sql.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(sql)
+    };
+    let sql = connect().map_err(|error| OpenError::sql(db, error))?;
+    // SQLite is content with reading where it may not write.
+    if sql.is_readonly(MAIN_DB).map_err(|error| OpenError::sql(db, error))? {
+        return Err(OpenError::ReadOnly(db.to_owned()));
+    }
+    Ok(sql)
+}
+
+/// Checks whose the database is and whether it is sound, brings its schema up to date and records this
+/// start.
+pub(super) fn begin(sql: &Connection, db: &Path, instance: &str, now: Utc) -> Result<Begun, OpenError> {
+    let from = check_whose(sql, db)?;
+    if from > 0 {
+        check_integrity(sql, db)?;
+    }
+    migrate(sql, db, from)?;
+    record_start(sql, instance, now).map_err(|error| OpenError::store(db, error))
+}
+
+/// Ours, empty, or somebody else's: then a copy is made before anything is added to it. Gives the
+/// version of the schema; 0 where there is none yet.
+fn check_whose(sql: &Connection, db: &Path) -> Result<usize, OpenError> {
+    let failed = |error| OpenError::sql(db, error);
+    if has_table(sql, "wg_meta").map_err(failed)? {
+        return check_version(sql, db);
+    }
+    if has_table(sql, "plans").map_err(failed)? {
+        return Err(OpenError::Foreign(db.to_owned()));
+    }
+    let count = "SELECT count(*) AS tables FROM sqlite_schema";
+    let tables: i64 = sql.query_row(count, [], |row| row.get("tables")).map_err(failed)?;
+    if tables > 0 {
+        let mut copy = db.as_os_str().to_owned();
+        copy.push(".before-wavegate");
+        sql.backup(MAIN_DB, Path::new(&copy), None::<fn(rusqlite::backup::Progress)>).map_err(failed)?;
+    }
+    Ok(0)
+}
+
+fn check_version(sql: &Connection, db: &Path) -> Result<usize, OpenError> {
+    let (db, known) = (db.to_owned(), MIGRATIONS.len());
+    let text = meta(sql, "schema_version").map_err(|error| OpenError::sql(&db, error))?;
+    match text.as_deref().map(str::parse::<usize>) {
+        Some(Ok(found)) if found > known => Err(OpenError::Newer { db, found, known }),
+        Some(Ok(found)) if found > 0 => Ok(found),
+        _ => {
+            let found =
+                format!("wg_meta has the schema_version {text:?}, expected a number from 1 to {known}");
+            Err(OpenError::Damaged { db, found })
+        }
+    }
+}
+
+fn migrate(sql: &Connection, db: &Path, from: usize) -> Result<(), OpenError> {
+    let migrate = || -> rusqlite::Result<String> {
+        let journal = sql.query_row("PRAGMA journal_mode = WAL", [], |row| row.get("journal_mode"))?;
+        sql.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
+        if from == MIGRATIONS.len() {
+            return Ok(journal);
+        }
+        let transaction = rusqlite::Transaction::new_unchecked(sql, TransactionBehavior::Exclusive)?;
+        MIGRATIONS[from..].iter().try_for_each(|migration| transaction.execute_batch(migration))?;
+        set_meta(&transaction, "schema_version", &MIGRATIONS.len().to_string())?;
+        transaction.commit()?;
+        Ok(journal)
+    };
+    let found = migrate().map_err(|error| OpenError::sql(db, error))?;
+    if found == "wal" { Ok(()) } else { Err(OpenError::NoLog { db: db.to_owned(), found }) }
+}
+
+/// After an unclean stop the file is checked before it is trusted.
+fn check_integrity(sql: &Connection, db: &Path) -> Result<(), OpenError> {
+    let check = || -> rusqlite::Result<Option<String>> {
+        if meta(sql, "clean_stop")?.as_deref() == Some("1") {
+            return Ok(None);
+        }
+        let found: String = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get("quick_check"))?;
+        Ok((found != "ok").then_some(found))
+    };
+    match check() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(OpenError::Damaged { db: db.to_owned(), found }),
+        Err(error) => Err(OpenError::sql(db, error)),
+    }
+}
+
+fn record_start(sql: &Connection, instance: &str, now: Utc) -> Result<Begun, StoreError> {
+    let random = || random_hex(16).map_err(|error| StoreError::Unavailable(error.to_string()));
+    let transaction = rusqlite::Transaction::new_unchecked(sql, TransactionBehavior::Immediate)?;
+    let nonce = random()?;
+    transaction.execute("INSERT INTO wg_epochs (nonce, started_ms) VALUES (?1, ?2)", (&nonce, now.0))?;
+    let counter = u64::try_from(transaction.last_insert_rowid()).unwrap_or_default();
+    let database_id = match meta(&transaction, "database_id")? {
+        Some(id) => id,
+        None => random()?,
+    };
+    let is_copy = meta(&transaction, "instance")?.is_some_and(|known| known != instance);
+    for (key, value) in [("database_id", database_id.as_str()), ("instance", instance), ("clean_stop", "0")] {
+        set_meta(&transaction, key, value)?;
+    }
+    transaction.commit()?;
+    Ok(Begun { epoch: Epoch { counter, nonce }, database_id, is_copy })
+}
+
+fn has_table(sql: &Connection, name: &str) -> rusqlite::Result<bool> {
+    sql.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([name])
+}
+
+fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    sql.query_row("SELECT value FROM wg_meta WHERE key = ?1", [key], |row| row.get("value")).optional()
+}
+
+fn set_meta(sql: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    let put = "INSERT INTO wg_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    sql.execute(put, (key, value)).map(drop)
+}

@@ -1,0 +1,83 @@
+//! Leases and their results.
+
+use rusqlite::{Connection, named_params};
+use wavegate_engine::{LeaseId, LeaseRow, LeaseWork, Report, Utc};
+
+use super::{Result, expect_one, int, maybe_int, text};
+use crate::driver::StoreError;
+
+pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
+    let (task, attempt) = match row.work {
+        LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
+        LeaseWork::Integrate | LeaseWork::Validate { .. } => (None, None),
+    };
+    let candidate = match row.work {
+        LeaseWork::Validate { candidate } => Some(candidate.to_string()),
+        LeaseWork::Task { .. } | LeaseWork::Integrate => None,
+    };
+    sql.prepare_cached(include_str!("../lease/insert.sql"))?.execute(named_params! {
+        ":id": row.id.to_string(),
+        ":plan": row.plan.0,
+        ":wave_ix": row.wave.0,
+        ":kind": row.work.kind().as_str(),
+        ":task_ix": task,
+        ":attempt": attempt,
+        ":candidate": candidate,
+        ":round": row.round,
+        ":state": row.state.name(),
+        ":worker": &*row.worker.0,
+        ":base": text(row.base),
+        ":lost_after_ms": int(row.lost_after_ms),
+        ":granted_ms": row.granted.0,
+    })?;
+    Ok(())
+}
+
+pub(super) fn update_lease(sql: &Connection, was: &str, row: &LeaseRow) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("../lease/update.sql"))?.execute(named_params! {
+        ":id": row.id.to_string(),
+        ":was": was,
+        ":state": row.state.name(),
+        ":reason": row.state.reason(),
+        ":started_ms": row.started.map(|time| time.0),
+        ":ended_ms": row.ended.map(|time| time.0),
+        ":progress_in": int(row.progress.tokens_in),
+        ":progress_out": int(row.progress.tokens_out),
+        ":progress_cached": int(row.progress.tokens_cached),
+        ":progress_micro_usd": maybe_int(row.progress.cost_micro_usd),
+    })?;
+    let state = "SELECT state FROM wg_leases WHERE id = ?1";
+    expect_one(changed, sql, (state, [row.id.to_string()]), || format!("lease {}", row.id), was)
+}
+
+/// A second copy of a result that is only booked changes nothing.
+pub(super) fn insert_result(
+    sql: &Connection,
+    lease: LeaseId,
+    accepted: bool,
+    report: &Report,
+    now: Utc,
+) -> Result<()> {
+    let changed = sql.prepare_cached(include_str!("../result/insert.sql"))?.execute(named_params! {
+        ":lease": lease.to_string(),
+        ":accepted": accepted,
+        ":outcome": report.outcome.as_str(),
+        ":exit_code": report.exit_code,
+        ":summary": report.summary,
+        ":output_tail": report.output_tail,
+        ":output_json": report.output_json,
+        ":run_ms": int(report.run_ms),
+        ":used_in": int(report.usage.tokens_in),
+        ":used_out": int(report.usage.tokens_out),
+        ":used_cached": int(report.usage.tokens_cached),
+        ":used_micro_usd": maybe_int(report.usage.cost_micro_usd),
+        ":changes": text(report.changes),
+        ":changed_files": report.changed_files,
+        ":candidate": text(report.candidate),
+        ":now": now.0,
+    })?;
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
+}
