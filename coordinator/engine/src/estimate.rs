@@ -46,8 +46,9 @@ pub fn estimates(spec: &PlanSpec) -> Estimates {
 fn advice(spec: &PlanSpec) -> Option<String> {
     let widest = spec.waves.iter().map(width).max().unwrap_or(0);
     (widest <= STANDARD_BATCH as usize && is_chain(spec)).then(|| {
+        let tasks = if widest == 1 { "task" } else { "tasks" };
         format!(
-            "max gains nothing here: the waves run one after another and none has more than {widest} tasks at once"
+            "max gains nothing here: the waves run one after another and none has more than {widest} {tasks} at once"
         )
     })
 }

@@ -53,8 +53,11 @@ impl Flags {
     /// What the flags, the environment, the config file and the defaults make together.
     pub fn resolve(self) -> Result<WorkerConfig, ConfigError> {
         let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+        // As the coordinator's commands do: both must look in the same place.
+        let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        self.over(file).complete(home.as_deref())
+        let data = data.or_else(|| home.map(|home| home.join(".local/share")));
+        self.over(file).complete(data.as_deref())
     }
 
     /// What was said here, else what the file says.
@@ -77,8 +80,8 @@ impl Flags {
 
 impl Settings {
     /// Fills in the defaults.
-    pub(super) fn complete(self, home: Option<&Path>) -> Result<WorkerConfig, ConfigError> {
-        let share = home.map(|home| home.join(".local/share/wavegate"));
+    pub(super) fn complete(self, data: Option<&Path>) -> Result<WorkerConfig, ConfigError> {
+        let share = data.map(|data| data.join("wavegate"));
         let place = |given: Option<PathBuf>, name: &str, flag| {
             given.or_else(|| Some(share.as_ref()?.join(name))).ok_or(ConfigError::NoHome { flag })
         };
@@ -131,7 +134,9 @@ pub(crate) fn full_url(url: &str) -> Result<String, ConfigError> {
 
 /// A file that a coordinator leaves beside its database.
 fn beside(database: &Path, name: &str) -> PathBuf {
-    let mut folder = database.as_os_str().to_owned();
+    // Beside the file itself, where `database` is a link to it.
+    let file = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let mut folder = file.into_os_string();
     folder.push(".d");
     PathBuf::from(folder).join(name)
 }

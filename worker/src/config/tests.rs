@@ -14,7 +14,7 @@ fn read(text: &str) -> Result<Settings, ConfigError> {
 
 fn resolve(arguments: &[&str], file: &str) -> WorkerConfig {
     let flags = Flags::try_parse_from([&["wavegate-worker"], arguments].concat()).unwrap();
-    flags.over(read(file).unwrap()).complete(Some(Path::new("/home/me"))).unwrap()
+    flags.over(read(file).unwrap()).complete(Some(Path::new("/home/me/.local/share"))).unwrap()
 }
 
 #[test]

@@ -60,9 +60,10 @@ impl ReachArgs {
     }
 }
 
-/// The folder beside a database: `<db>.d`.
+/// The folder beside a database: `<db>.d`, beside the file itself where `database` is a link to it.
 fn beside(database: &Path) -> PathBuf {
-    let mut folder = OsString::from(database);
+    let file = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let mut folder = OsString::from(file);
     folder.push(".d");
     PathBuf::from(folder)
 }
