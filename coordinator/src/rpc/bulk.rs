@@ -1,8 +1,13 @@
 //! BulkService: artifacts and logs, beside the sessions.
 
-use std::{io::Read as _, pin::Pin};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    pin::Pin,
+    time::Duration,
+};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use wavegate_engine::{Digest, LeaseId};
@@ -14,9 +19,43 @@ use crate::store::artifacts::{Artifacts, Incoming};
 /// Chunks in memory between the wire and the disk, for each stream.
 const CHUNKS_IN_FLIGHT: usize = 4;
 const MAX_DIGESTS: usize = 10_000;
+/// Each upload holds a file that is being written.
+const MOST_UPLOADS: usize = 128;
+/// An upload that sends nothing for so long gives its place up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct BulkDesk(pub(super) Services);
+pub(super) struct BulkDesk {
+    services: Services,
+    uploads: Semaphore,
+}
+
+impl BulkDesk {
+    pub(super) fn new(services: Services) -> Self {
+        Self { services, uploads: Semaphore::new(MOST_UPLOADS) }
+    }
+
+    /// The next chunk of an upload; None at its end.
+    async fn next_chunk(
+        &self,
+        chunks: &mut Streaming<v1::UploadRequest>,
+    ) -> Result<Option<v1::UploadRequest>, Status> {
+        tokio::select! {
+            received = tokio::time::timeout(PATIENCE, chunks.message()) => match received {
+                Ok(received) => received,
+                Err(_) => Err(status::too_slow(PATIENCE)),
+            },
+            () = self.services.stopped() => Err(status::stopping()),
+        }
+    }
+}
+
+/// Work with files, off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(status::internal)?
+}
 
 fn digest(text: &str) -> Result<Digest, Status> {
     text.parse().map_err(|error| status::invalid(format!("a digest: {error}")))
@@ -31,13 +70,13 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         &self,
         request: Request<v1::FindMissingRequest>,
     ) -> Result<Response<v1::FindMissingResponse>, Status> {
-        self.0.access.check(request.metadata())?;
+        self.services.access.check(request.metadata())?;
         let asked = request.into_inner().digests;
         if asked.len() > MAX_DIGESTS {
             return Err(status::invalid(format!("{} digests, expected at most {MAX_DIGESTS}", asked.len())));
         }
         let digests = asked.iter().map(|text| digest(text)).collect::<Result<Vec<_>, _>>()?;
-        let artifacts = self.0.artifacts.clone();
+        let artifacts = self.services.artifacts.clone();
         let missing = tokio::task::spawn_blocking(move || artifacts.missing(&digests)).await;
         let missing =
             missing.map_err(status::internal)?.into_iter().map(|digest| digest.to_string()).collect();
@@ -48,53 +87,47 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         &self,
         request: Request<Streaming<v1::UploadRequest>>,
     ) -> Result<Response<v1::UploadResponse>, Status> {
-        self.0.access.check(request.metadata())?;
+        self.services.access.check(request.metadata())?;
+        // Refused at once: chunks that wait here would hold up all that shares their connection.
+        let _place = self.uploads.try_acquire().map_err(|_| status::too_many_uploads(MOST_UPLOADS))?;
         let mut chunks = request.into_inner();
-        let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let artifacts = self.0.artifacts.clone();
-        let storing = tokio::task::spawn_blocking(move || store(&artifacts, receiver));
-        let mut broken = None;
-        loop {
-            let received = tokio::select! {
-                received = chunks.message() => received,
-                () = self.0.stopped() => Err(status::stopping()),
-            };
-            match received {
-                Ok(Some(chunk)) => {
-                    // The storing side stopped: it says why below.
-                    if sender.send(Piece::Chunk(chunk)).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(status) => {
-                    broken = Some(status);
-                    break;
-                }
-            }
+        let mut storing = Storing::new(self.services.artifacts.clone());
+        while let Some(chunk) = self.next_chunk(&mut chunks).await? {
+            storing = blocking(move || storing.with(&chunk)).await?;
         }
-        if broken.is_none() {
-            // Tells a whole upload from one that was cut off.
-            let _ = sender.send(Piece::End).await;
-        }
-        drop(sender);
-        let stored = storing.await.map_err(status::internal)??;
-        match broken {
-            Some(status) => Err(status),
-            None => Ok(Response::new(v1::UploadResponse { stored })),
-        }
+        let stored = blocking(move || storing.finish()).await?;
+        Ok(Response::new(v1::UploadResponse { stored }))
     }
 
     async fn download(
         &self,
         request: Request<v1::DownloadRequest>,
     ) -> Result<Response<Self::DownloadStream>, Status> {
-        self.0.access.check(request.metadata())?;
+        self.services.access.check(request.metadata())?;
         let text = request.into_inner().digest;
         let artifact = digest(&text)?;
-        let file = self.0.artifacts.open_read(artifact).map_err(|_| status::not_found("artifact", &text))?;
+        let artifacts = self.services.artifacts.clone();
+        let opening = blocking(move || {
+            artifacts.open_read(artifact).map_err(|error| {
+                if error.kind() == io::ErrorKind::NotFound {
+                    return status::not_found("artifact", &text);
+                }
+                status::unavailable(format!("artifact {text} cannot be opened: {error}"))
+            })
+        });
+        let file = opening.await?;
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        tokio::task::spawn_blocking(move || send_file(file, &sender));
+        let services = self.services.clone();
+        tokio::spawn(async move {
+            let sent = tokio::select! {
+                sent = send_file(file, &sender) => sent,
+                () = services.stopped() => Err(status::stopping()),
+            };
+            if let Err(status) = sent {
+                // Waits for its reader: a stream that just ended would pass for a whole artifact.
+                let _ = sender.send(Err(status)).await;
+            }
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -102,10 +135,10 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         &self,
         request: Request<Streaming<v1::AppendLogRequest>>,
     ) -> Result<Response<Self::AppendLogStream>, Status> {
-        self.0.access.check(request.metadata())?;
+        self.services.access.check(request.metadata())?;
         let mut pieces = request.into_inner();
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let services = self.0.clone();
+        let services = self.services.clone();
         tokio::spawn(async move {
             loop {
                 let answer = tokio::select! {
@@ -125,27 +158,23 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
     }
 }
 
-/// What the storing side of an upload receives.
-enum Piece {
-    Chunk(v1::UploadRequest),
-    /// The upload is whole; without this it broke off.
-    End,
+/// An upload on its way to the disk. Each artifact that is whole stays, also when a later one fails; one
+/// that breaks off is removed.
+struct Storing {
+    artifacts: Artifacts,
+    current: Option<Incoming>,
+    stored: u32,
 }
 
-/// Stores each artifact as its chunks come in; all that are whole stay, also when a later one fails.
-fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<Piece>) -> Result<u32, Status> {
-    let mut stored = 0;
-    let mut current: Option<Incoming> = None;
-    while let Some(piece) = chunks.blocking_recv() {
-        let is_first =
-            matches!(&piece, Piece::End) || matches!(&piece, Piece::Chunk(it) if !it.digest.is_empty());
-        if is_first && let Some(whole) = current.take() {
-            whole.finish()?;
-            stored += 1;
-        }
-        let Piece::Chunk(chunk) = piece else { return Ok(stored) };
-        if is_first {
-            current = Some(artifacts.begin(digest(&chunk.digest)?, chunk.size)?);
+impl Storing {
+    fn new(artifacts: Artifacts) -> Self {
+        Self { artifacts, current: None, stored: 0 }
+    }
+
+    fn with(mut self, chunk: &v1::UploadRequest) -> Result<Self, Status> {
+        if !chunk.digest.is_empty() {
+            self.finish_current()?;
+            self.current = Some(self.artifacts.begin(digest(&chunk.digest)?, chunk.size)?);
         }
         if chunk.data.len() > BULK_CHUNK_BYTES {
             return Err(status::invalid(format!(
@@ -153,26 +182,45 @@ fn store(artifacts: &Artifacts, mut chunks: mpsc::Receiver<Piece>) -> Result<u32
                 chunk.data.len()
             )));
         }
-        match &mut current {
+        match &mut self.current {
             Some(current) => current.write(&chunk.data)?,
             None => return Err(status::invalid("the first chunk of an artifact must name its digest")),
         }
+        Ok(self)
     }
-    Ok(stored)
+
+    fn finish_current(&mut self) -> Result<(), Status> {
+        if let Some(whole) = self.current.take() {
+            whole.finish()?;
+            self.stored += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u32, Status> {
+        self.finish_current()?;
+        Ok(self.stored)
+    }
 }
 
-fn send_file(mut file: std::fs::File, sender: &mpsc::Sender<Result<v1::DownloadResponse, Status>>) {
-    let mut buffer = vec![0; BULK_CHUNK_BYTES];
+/// Sends a file at its reader's pace; no thread waits for the reader.
+async fn send_file(
+    mut file: File,
+    sender: &mpsc::Sender<Result<v1::DownloadResponse, Status>>,
+) -> Result<(), Status> {
     loop {
-        let answer = match file.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(read) => Ok(v1::DownloadResponse { data: buffer[..read].to_vec() }),
-            Err(error) => Err(status::unavailable(format!("the artifact cannot be read: {error}"))),
-        };
-        let failed = answer.is_err();
-        if sender.blocking_send(answer).is_err() || failed {
-            return;
+        let reading = blocking(move || {
+            let mut data = Vec::with_capacity(BULK_CHUNK_BYTES);
+            match (&mut file).take(BULK_CHUNK_BYTES as u64).read_to_end(&mut data) {
+                Ok(_) => Ok((file, data)),
+                Err(error) => Err(status::unavailable(format!("the artifact cannot be read: {error}"))),
+            }
+        });
+        let (read, data) = reading.await?;
+        if data.is_empty() || sender.send(Ok(v1::DownloadResponse { data })).await.is_err() {
+            return Ok(());
         }
+        file = read;
     }
 }
 

@@ -1,7 +1,10 @@
 //! What every service works with: the way to the driver, the reader, artifacts and logs. Owns the small
 //! things that services share.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 use tonic::Status;
@@ -12,6 +15,9 @@ use crate::{
     driver::{Handle, StoreError},
     store::{Epoch, artifacts::Artifacts, logs::Logs, reader::Reader},
 };
+
+/// Whether a client is still there is looked at this often, also where nothing happens.
+const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 /// Everything that the services need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,15 +66,17 @@ impl Services {
         let _ = stop.wait_for(|stop| *stop).await;
     }
 
-    /// Waits for the next commit, but not for ever; false when streams are to end.
-    pub(super) async fn next_commit(&mut self) -> bool {
-        let mut stop = self.stop.clone();
+    /// Waits for the next commit, but not for ever. Refused when streams are to end: one that ends
+    /// well says that there is no more to come.
+    pub(super) async fn next_commit(&mut self) -> Result<(), Status> {
+        let stop = self.clone();
         tokio::select! {
-            _ = self.committed.changed() => {}
-            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-            _ = stop.wait_for(|stop| *stop) => return false,
+            biased;
+            () = stop.stopped() => Err(status::stopping()),
+            // Without a driver there is nothing that could be committed.
+            changed = self.committed.changed() => changed.map_err(|_| status::stopping()),
+            () = tokio::time::sleep(LOOK_ANYWAY) => Ok(()),
         }
-        !*self.stop.borrow()
     }
 }
 

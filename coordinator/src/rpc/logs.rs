@@ -50,20 +50,31 @@ async fn send_all(
     loop {
         // Looked at before the logs are read: a lease that has ended writes no more.
         let summary = services.read(move |reader| reader.summary(plan)).await?;
-        let is_running = summary.is_some_and(|summary| summary.row.state == PlanState::Running);
+        let state = summary.map(|summary| summary.row.state);
+        let has_ended = state.is_none_or(PlanState::is_final);
         let leases = chosen(&services, plan, request, &sent).await?;
         let any_open = leases.iter().any(|lease| lease.lease.state.is_open());
         let mut moved = false;
         for lease in leases {
             moved |= send_new(&services, &lease, &mut sent, sender).await?;
         }
-        let over =
-            if request.task.is_empty() { !is_running && !any_open } else { !any_open && !sent.is_empty() };
-        if sender.is_closed() || *services.stop.borrow() || !request.follow || (over && !moved) {
+        let over = if request.task.is_empty() {
+            state != Some(PlanState::Running) && !any_open
+        } else {
+            // A task that never had a lease gets none any more once its plan has ended.
+            !any_open && (has_ended || !sent.is_empty())
+        };
+        if sender.is_closed() || !request.follow || (over && !moved) {
             return Ok(());
         }
+        if *services.stop.borrow() {
+            return Err(status::stopping());
+        }
         if !moved {
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = services.stopped() => {}
+            }
         }
     }
 }

@@ -56,8 +56,7 @@ impl v1::plan_service_server::PlanService for PlanDesk {
 
     async fn check_plan(&self, request: Request<v1::CheckPlanRequest>) -> Answer<v1::CheckPlanResponse> {
         let request = request.into_inner();
-        let sets = request.set.into_iter().collect();
-        let reading = planfile::read(&request.source, &file_name(request.file_name), &sets);
+        let (_, reading) = read_plan(request.source, file_name(request.file_name), request.set).await?;
         let outline = reading.spec.as_ref().map(convert::outline_of);
         Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
     }
@@ -65,16 +64,15 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     async fn submit_plan(&self, request: Request<v1::SubmitPlanRequest>) -> Answer<v1::SubmitPlanResponse> {
         self.0.access.check(request.metadata())?;
         let request = request.into_inner();
-        let sets = request.set.into_iter().collect();
         let file_name = file_name(request.file_name);
-        let reading = planfile::read(&request.source, &file_name, &sets);
+        let (source, reading) = read_plan(request.source, file_name.clone(), request.set).await?;
         let warnings = convert::diagnostics_of(&reading);
         let Some(spec) = reading.spec else {
             let lines: Vec<_> = reading.diagnostics.iter().map(ToString::to_string).collect();
             return Err(status::invalid_lines(&lines, "CheckPlan names all of them"));
         };
         let base = self.base_tree(&request.base_tree)?;
-        let submission = Submission { spec, source: request.source, file_name, base, by: by(request.by) };
+        let submission = Submission { spec, source, file_name, base, by: by(request.by) };
         let submitted = self.0.handle.submit(submission).await?;
         Ok(Response::new(v1::SubmitPlanResponse {
             plan_id: submitted.plan.0,
@@ -117,11 +115,11 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     ) -> Answer<v1::ApprovePlanResponse> {
         let asked = request.get_ref().clone();
         let mode = convert::mode_from_proto(asked.mode());
-        let name = asked.plan.clone();
+        self.0.access.check(request.metadata())?;
+        // Before the approval: once it is recorded, nothing but its answer may fail.
+        let warnings = model_warnings(&self.spec(self.0.plan_id(&asked.plan).await?).await?);
         let reply =
-            self.apply(&request, &name, |plan| Input::Approve { plan, mode, by: by(asked.by) }).await?;
-        let id = self.0.plan_id(&name).await?;
-        let warnings = model_warnings(&self.spec(id).await?);
+            self.apply(&request, &asked.plan, |plan| Input::Approve { plan, mode, by: by(asked.by) }).await?;
         let (mode, tier) = mode_and_tier(&reply);
         Ok(Response::new(v1::ApprovePlanResponse { mode: mode.into(), tier: tier.into(), warnings }))
     }
@@ -144,6 +142,9 @@ impl v1::plan_service_server::PlanService for PlanDesk {
 
     async fn resume_plan(&self, request: Request<v1::ResumePlanRequest>) -> Answer<v1::ResumePlanResponse> {
         let v1::ResumePlanRequest { plan, by: who, add_tokens, add_micro_usd } = request.get_ref().clone();
+        for (field, added) in [("add_tokens", add_tokens), ("add_micro_usd", add_micro_usd)] {
+            convert::amount(field, added).map_err(|error| status::invalid(error.to_string()))?;
+        }
         self.apply(&request, &plan, |plan| Input::Resume { plan, by: by(who), add_tokens, add_micro_usd })
             .await?;
         Ok(Response::new(v1::ResumePlanResponse {}))
@@ -205,6 +206,20 @@ impl v1::plan_service_server::PlanService for PlanDesk {
             ..figures
         }))
     }
+}
+
+/// Reads a plan file off the async threads: a large one takes a while. Gives the text back.
+async fn read_plan(
+    source: String,
+    file_name: String,
+    set: impl IntoIterator<Item = (String, String)>,
+) -> Result<(String, planfile::Reading), Status> {
+    let sets = set.into_iter().collect();
+    let read = move || {
+        let reading = planfile::read(&source, &file_name, &sets);
+        (source, reading)
+    };
+    tokio::task::spawn_blocking(read).await.map_err(status::internal)
 }
 
 fn file_name(given: String) -> String {

@@ -54,14 +54,11 @@ fn span(lease: &LeaseDetail) -> Option<(i64, i64)> {
     Some((from, to.max(from)))
 }
 
-/// The run time of the result that counts.
+/// The run times of its accepted attempts: one that failed or was sent back was work, too, and the
+/// time that it took is part of the wall.
 fn work_of(task: &TaskDetail) -> u64 {
-    let accepted = task.attempts.iter().filter_map(|attempt| attempt.result.as_ref());
-    accepted
-        .filter(|it| it.accepted && it.outcome == Outcome::Succeeded)
-        .map(|it| it.run_ms)
-        .next_back()
-        .unwrap_or(0)
+    let results = task.attempts.iter().filter_map(|attempt| attempt.result.as_ref());
+    results.filter(|it| it.accepted).map(|it| it.run_ms).sum()
 }
 
 /// First grant to last end of the tasks, without the stretches in which only Thor or integration was
@@ -179,22 +176,4 @@ fn bound(plan: &PlanDetail, width: Option<u64>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_that_overlap_are_covered_once_and_counted_at_their_peak() {
-        let spans = [(0, 10), (5, 15), (20, 30), (30, 40)];
-        assert_eq!(covered(&spans), 35);
-        assert_eq!(peak(&spans), 2);
-        assert_eq!((covered(&[]), peak(&[])), (0, 0));
-    }
-
-    #[test]
-    fn wall_leaves_out_what_only_thor_did() {
-        let tasks = [(0, 10), (30, 50)];
-        assert_eq!(wall(&tasks, &[(10, 25), (50, 60)]), 35);
-        assert_eq!(wall(&tasks, &[(5, 25)]), 35, "work under Thor's eyes counts");
-        assert_eq!(wall(&[], &[(0, 5)]), 0);
-    }
-}
+mod tests;

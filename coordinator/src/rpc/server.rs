@@ -1,10 +1,13 @@
 //! The server itself: all services on one listener, until it is told to stop.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::{Server, server::TcpIncoming};
 use wavegate_proto::v1::{
     bulk_service_server::BulkServiceServer, fleet_service_server::FleetServiceServer,
     plan_service_server::PlanServiceServer, thor_service_server::ThorServiceServer,
@@ -23,6 +26,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// A plan file, and a little.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// A connection that cannot be accepted (no file descriptor is free) would be tried again at once, and
+/// again: the pause leaves the processor to those who may free one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The server ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +62,6 @@ pub async fn serve(
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     let mut ended = end_streams.subscribe();
     let server = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(health)
@@ -66,8 +71,8 @@ pub async fn serve(
         .add_service(plans)
         .add_service(FleetServiceServer::new(FleetDesk(services.clone())))
         .add_service(ThorServiceServer::new(ThorDesk(services.clone())))
-        .add_service(BulkServiceServer::new(BulkDesk(services)))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        .add_service(BulkServiceServer::new(BulkDesk::new(services)))
+        .serve_with_incoming_shutdown(connections(listener), async move {
             // A sender that is gone means the same.
             let _ = ended.wait_for(|ended| *ended).await;
         });
@@ -80,5 +85,31 @@ pub async fn serve(
     match tokio::time::timeout(STOP_PATIENCE, server).await {
         Ok(served) => Ok(served?),
         Err(_) => Ok(()),
+    }
+}
+
+/// Connections as they come. A session's messages are small and answer one another, so none waits to
+/// fill a packet: the server's own setting does not reach a listener that was bound elsewhere.
+fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).then(|accepted| async {
+        if let Err(error) = &accepted {
+            tracing::warn!("a connection cannot be accepted: {error}");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        accepted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn small_messages_do_not_wait_for_a_full_packet() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut connections = std::pin::pin!(connections(listener));
+        let accepted = connections.next().await.unwrap().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

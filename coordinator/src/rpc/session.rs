@@ -1,14 +1,18 @@
 //! WorkerService: one task for each stream, between the wire and the driver. Owns the hello's deadline,
 //! sizes of messages and the end of a session, which the driver hears of just once.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    io::{self, Read as _},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, warn};
-use wavegate_engine::{SessionEvent, SessionId};
+use wavegate_engine::{Digest, LeaseId, Report, SessionEvent, SessionId};
 use wavegate_proto::{MAX_INLINE_BYTES, MAX_SESSION_MESSAGE_BYTES, PROTOCOL_VERSION, v1};
 
 use super::{
@@ -23,6 +27,15 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for the driver's side of a session; more mean that the worker does not read.
 const MESSAGES_IN_FLIGHT: usize = 1024;
 const WIRE_BUFFER: usize = 32;
+/// A worker that takes nothing for so long is deaf: its session ends, so that nobody takes it for a live
+/// one because it still speaks.
+const DEAF_AFTER: Duration = Duration::from_secs(30);
+/// What a session that ends anyway waits for its last word to be taken.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
+/// A lease's id in hex, and room for others' ideas of one. Nobody waits for an answer about more.
+const MAX_LEASE_ID_BYTES: usize = 256;
+/// Thor's evidence on ten thousand tasks fits; what is larger is no report.
+const MAX_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a welcome tells of time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +74,12 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, mut incoming: Streaming<v1::WorkerMessage>) {
-        let first = tokio::select! {
-            first = tokio::time::timeout(HELLO_PATIENCE, incoming.message()) => Some(first),
-            () = self.services.stopped() => None,
+    async fn run(self, mut incoming: Streaming<v1::WorkerMessage>) {
+        let said = tokio::select! {
+            said = tokio::time::timeout(HELLO_PATIENCE, incoming.message()) => said,
+            () = self.services.stopped() => return self.goodbye("the coordinator stops", false).await,
         };
-        let Some(first) = first else { return self.goodbye("the coordinator stops", false).await };
-        let hello = match first {
+        let hello = match said {
             Ok(Ok(Some(message))) => message,
             Ok(Ok(None) | Err(_)) => return,
             Err(_) => return self.goodbye("expected a hello within 10 s", false).await,
@@ -81,11 +93,10 @@ impl Session {
         let opened = handle.open_session(self.id, sender).await.is_ok();
         if opened && handle.session_event(self.id, event).await.is_ok() {
             let reading = Reading { services: self.services.clone(), id: self.id, wire: self.wire.clone() };
-            let mut stop = self.services.stop.clone();
             let is_stopping = tokio::select! {
                 () = reading.run(&mut incoming) => false,
                 () = self.write(outgoing) => false,
-                _ = stop.wait_for(|stop| *stop) => true,
+                () = self.services.stopped() => true,
             };
             if is_stopping {
                 self.goodbye("the coordinator stops", false).await;
@@ -112,22 +123,22 @@ impl Session {
             .map_err(|error| (format!("the hello cannot be read: {error}"), true))
     }
 
-    async fn goodbye(&mut self, reason: &str, permanent: bool) {
+    async fn goodbye(&self, reason: &str, permanent: bool) {
         let goodbye = v1::Goodbye { reason: reason.to_owned(), permanent };
         let message = Some(v1::coordinator_message::Message::Goodbye(goodbye));
         // A peer that is gone hears nothing.
-        let _ = self.wire.send(Ok(v1::CoordinatorMessage { message })).await;
+        let _ = self.wire.send_timeout(Ok(v1::CoordinatorMessage { message }), LAST_WORD_PATIENCE).await;
     }
 
     /// Hands the driver's messages to the wire until either side ends.
-    async fn write(&mut self, mut outgoing: mpsc::Receiver<Outgoing>) {
+    async fn write(&self, mut outgoing: mpsc::Receiver<Outgoing>) {
         while let Some(message) = outgoing.recv().await {
             let is_last = matches!(message, Outgoing::Goodbye { .. });
             let sent = match self.encode(message).await {
-                Ok(message) => self.wire.send(Ok(message)).await,
+                Ok(message) => self.wire.send_timeout(Ok(message), DEAF_AFTER).await,
                 Err(status) => {
                     warn!(session = self.id.0, "a message cannot be sent: {}", status.message());
-                    let _ = self.wire.send(Err(status)).await;
+                    let _ = self.wire.send_timeout(Err(status), LAST_WORD_PATIENCE).await;
                     return;
                 }
             };
@@ -136,7 +147,8 @@ impl Session {
             }
         }
         // The driver let go of the session: come back and resume.
-        let _ = self.wire.send(Err(status::unavailable("the session was closed; connect again"))).await;
+        let closed = Err(status::unavailable("the session was closed; connect again"));
+        let _ = self.wire.send_timeout(closed, LAST_WORD_PATIENCE).await;
     }
 
     async fn encode(&self, message: Outgoing) -> Result<v1::CoordinatorMessage, Status> {
@@ -180,10 +192,11 @@ impl Reading {
                 Ok(Incoming::Event(event)) => event,
                 Ok(Incoming::ReportIn { lease, digest }) => match self.fetch_report(digest).await {
                     Ok(report) => SessionEvent::Finished { lease, report: Box::new(report), past: None },
-                    Err(reason) => {
+                    Err(Unfetched::Unreadable(reason)) => {
                         self.refuse(lease.to_string(), reason).await;
                         continue;
                     }
+                    Err(Unfetched::Unavailable(reason)) => return self.give_up(lease, reason).await,
                 },
                 Ok(Incoming::Unknown) => continue,
                 Err(Unreadable { lease: Some(lease), reason }) => {
@@ -201,20 +214,50 @@ impl Reading {
         }
     }
 
-    async fn fetch_report(&self, digest: wavegate_engine::Digest) -> Result<wavegate_engine::Report, String> {
+    async fn fetch_report(&self, digest: Digest) -> Result<Report, Unfetched> {
         let artifacts = self.services.artifacts.clone();
-        let read = tokio::task::spawn_blocking(move || std::fs::read(artifacts.path(digest))).await;
-        let bytes =
-            read.map_err(|error| error.to_string())?.map_err(|error| format!("report {digest}: {error}"))?;
-        let report =
-            v1::Report::decode(bytes.as_slice()).map_err(|error| format!("report {digest}: {error}"))?;
-        convert::report_from_proto(report).map_err(|error| format!("report {digest}: {error}"))
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            artifacts.open_read(digest)?.take(MAX_REPORT_BYTES + 1).read_to_end(&mut bytes)?;
+            io::Result::Ok(bytes)
+        });
+        let read = read.await.map_err(|error| Unfetched::Unavailable(error.to_string()))?;
+        let unreadable = |problem: String| Unfetched::Unreadable(format!("report {digest}: {problem}"));
+        let bytes = read.map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return unreadable("no such artifact was uploaded".to_owned());
+            }
+            Unfetched::Unavailable(format!("report {digest}: {error}"))
+        })?;
+        if bytes.len() as u64 > MAX_REPORT_BYTES {
+            return Err(unreadable(format!("expected at most {MAX_REPORT_BYTES} bytes")));
+        }
+        let report = v1::Report::decode(bytes.as_slice()).map_err(|error| unreadable(error.to_string()))?;
+        convert::report_from_proto(report).map_err(|error| unreadable(error.to_string()))
     }
 
     async fn refuse(&self, lease_id: String, reason: String) {
-        warn!(session = self.id.0, lease = lease_id, "a report is refused: {reason}");
+        warn!(session = self.id.0, "a report is refused: {reason}");
+        if lease_id.len() > MAX_LEASE_ID_BYTES {
+            return;
+        }
         let refused = v1::Refused { lease_id, reason };
         let message = Some(v1::coordinator_message::Message::Refused(refused));
-        let _ = self.wire.send(Ok(v1::CoordinatorMessage { message })).await;
+        // One who does not take it asks again in its next session.
+        let _ = self.wire.send_timeout(Ok(v1::CoordinatorMessage { message }), DEAF_AFTER).await;
     }
+
+    /// Ends the session: its worker comes back and says it again.
+    async fn give_up(&self, lease: LeaseId, reason: String) {
+        warn!(session = self.id.0, %lease, "a result cannot be read now: {reason}");
+        let _ = self.wire.send_timeout(Err(status::unavailable(reason)), LAST_WORD_PATIENCE).await;
+    }
+}
+
+/// Why a report that is an artifact is not at hand.
+enum Unfetched {
+    /// It is not there, or no report; it will not be one.
+    Unreadable(String),
+    /// The same may work later. To refuse it now would throw a paid result away.
+    Unavailable(String),
 }

@@ -9,7 +9,7 @@
 //! - `DATA_LOSS`: the database or an artifact is damaged; restore it.
 //! - `INTERNAL`: report it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use tonic::{Code, Status};
 use wavegate_engine::Refusal;
@@ -139,6 +139,15 @@ pub(super) fn unavailable(text: impl Into<String>) -> Status {
 /// Why a stream ends that its client would have gone on with.
 pub(super) fn stopping() -> Status {
     unavailable("the coordinator stops; try again when it is back")
+}
+
+pub(super) fn too_slow(patience: Duration) -> Status {
+    let seconds = patience.as_secs();
+    unavailable(format!("nothing came for {seconds} s; try again when there is something to send"))
+}
+
+pub(super) fn too_many_uploads(most: usize) -> Status {
+    unavailable(format!("{most} uploads are under way, which is the most at a time; try again in a moment"))
 }
 
 /// A task of our own that panicked or was cut off.

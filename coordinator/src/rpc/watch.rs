@@ -52,8 +52,9 @@ async fn follow(
         if whole_page {
             continue;
         }
-        if (ended && !forever) || sender.is_closed() || !services.next_commit().await {
+        if (ended && !forever) || sender.is_closed() {
             return Ok(());
         }
+        services.next_commit().await?;
     }
 }

@@ -27,8 +27,17 @@ pub(super) struct FieldError {
     pub(super) problem: String,
 }
 
+/// Problems quote what a peer sent, which may be long.
+const MAX_PROBLEM_BYTES: usize = 512;
+
 pub(super) fn wrong(field: &'static str, problem: impl ToString) -> FieldError {
-    FieldError { field, problem: problem.to_string() }
+    let mut problem = problem.to_string();
+    if problem.len() > MAX_PROBLEM_BYTES {
+        let end = (0..=MAX_PROBLEM_BYTES).rev().find(|at| problem.is_char_boundary(*at)).unwrap_or(0);
+        problem.truncate(end);
+        problem.push_str(" ...");
+    }
+    FieldError { field, problem }
 }
 
 pub(super) fn maybe_digest(field: &'static str, text: &str) -> Result<Option<Digest>, FieldError> {
@@ -42,14 +51,26 @@ pub(super) fn text_of(digest: Option<Digest>) -> String {
     digest.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
-pub(super) fn usage_from_proto(usage: Option<v1::Usage>) -> Usage {
-    let usage = usage.unwrap_or_default();
-    Usage {
-        tokens_in: usage.tokens_in,
-        tokens_out: usage.tokens_out,
-        tokens_cached: usage.tokens_cached,
-        cost_micro_usd: usage.cost_micro_usd,
+/// No peer means more than this, be it tokens, millionths of a dollar or milliseconds; sums of such
+/// numbers stay within what the database can add up.
+const MAX_AMOUNT: u64 = 1_000_000_000_000_000;
+
+/// A number that is added to others.
+pub(super) fn amount(field: &'static str, found: u64) -> Result<u64, FieldError> {
+    if found > MAX_AMOUNT {
+        return Err(wrong(field, format!("found {found}, expected at most {MAX_AMOUNT}")));
     }
+    Ok(found)
+}
+
+pub(super) fn usage_from_proto(usage: Option<v1::Usage>) -> Result<Usage, FieldError> {
+    let usage = usage.unwrap_or_default();
+    Ok(Usage {
+        tokens_in: amount("usage.tokens_in", usage.tokens_in)?,
+        tokens_out: amount("usage.tokens_out", usage.tokens_out)?,
+        tokens_cached: amount("usage.tokens_cached", usage.tokens_cached)?,
+        cost_micro_usd: usage.cost_micro_usd.map(|cost| amount("usage.cost_micro_usd", cost)).transpose()?,
+    })
 }
 
 pub(super) fn usage_into_proto(usage: Usage) -> v1::Usage {
@@ -89,15 +110,19 @@ pub(super) fn verdict_from_proto(verdict: v1::Verdict) -> Result<Verdict, FieldE
         }
     };
     let findings = verdict.findings.into_iter().map(finding_from_proto).collect();
-    let evidence = verdict.evidence.into_iter().map(|evidence| Evidence {
+    let evidence = verdict.evidence.into_iter().map(evidence_from_proto).collect::<Result<_, _>>()?;
+    Ok(Verdict { decision, findings, evidence })
+}
+
+fn evidence_from_proto(evidence: v1::Evidence) -> Result<Evidence, FieldError> {
+    Ok(Evidence {
         task: evidence.task,
         command: evidence.command,
         exit_code: evidence.exit_code,
         timed_out: evidence.timed_out,
         output_tail: clipped(evidence.output_tail, MAX_TAIL_BYTES),
-        run_ms: evidence.run_ms,
-    });
-    Ok(Verdict { decision, findings, evidence: evidence.collect() })
+        run_ms: amount("evidence.run_ms", evidence.run_ms)?,
+    })
 }
 
 pub(super) fn verdict_into_proto(verdict: Verdict) -> v1::Verdict {

@@ -8,8 +8,8 @@ use wavegate_engine::{
 use wavegate_proto::{PROTOCOL_VERSION, v1};
 
 use super::{
-    FieldError, MAX_TAIL_BYTES, clipped, finding_from_proto, finding_into_proto, maybe_digest, text_of,
-    usage_from_proto, verdict_from_proto, wrong,
+    FieldError, MAX_TAIL_BYTES, amount, clipped, finding_from_proto, finding_into_proto, maybe_digest,
+    text_of, usage_from_proto, verdict_from_proto, wrong,
 };
 use crate::{
     driver::{Outgoing, Work, WorkBody},
@@ -99,7 +99,7 @@ pub(crate) fn event_from_proto(message: v1::WorkerMessage) -> Result<Incoming, U
         Some(M::Started(started)) => SessionEvent::Started { lease: lease(&started.lease_id)? },
         Some(M::Progress(progress)) => SessionEvent::Progress {
             lease: lease(&progress.lease_id)?,
-            usage: usage_from_proto(progress.usage),
+            usage: usage_from_proto(progress.usage)?,
         },
         Some(M::Finished(finished)) => return finished_from_proto(finished),
         Some(M::Released(released)) => {
@@ -155,8 +155,8 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         exit_code: report.exit_code,
         summary: report.summary,
         output_tail: clipped(report.output_tail, MAX_TAIL_BYTES),
-        run_ms: report.run_ms,
-        usage: usage_from_proto(report.usage),
+        run_ms: amount("run_ms", report.run_ms)?,
+        usage: usage_from_proto(report.usage)?,
         output_json: report.output_json,
         changes: maybe_digest("changes", &report.changes)?,
         changed_files: report.changed_files,

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod grants;
+mod peers;
 mod plans;
 mod reports;
 mod serving;
