@@ -166,3 +166,33 @@ pub(super) fn clipped(text: String, most: usize) -> String {
     }
     if start == 0 { text } else { text[start..].to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_keeps_the_end_and_no_half_character() {
+        assert_eq!(clipped("abc".to_owned(), 3), "abc");
+        assert_eq!(clipped("abc".to_owned(), 2), "bc");
+        assert_eq!(clipped("a€".to_owned(), 2), "");
+        assert_eq!(clipped("€€".to_owned(), 4), "€");
+    }
+
+    #[test]
+    fn a_problem_quotes_a_bounded_part_of_what_was_sent() {
+        for long in ["x".repeat(10_000), "€".repeat(10_000)] {
+            let error = wrong("lease_id", long);
+            assert!(error.problem.len() <= MAX_PROBLEM_BYTES + 4, "{} bytes", error.problem.len());
+            assert!(error.problem.ends_with(" ..."));
+        }
+        assert_eq!(wrong("lease_id", "short").to_string(), "`lease_id`: short");
+    }
+
+    #[test]
+    fn amounts_end_where_sums_of_them_would_not_fit() {
+        assert_eq!(amount("run_ms", MAX_AMOUNT), Ok(MAX_AMOUNT));
+        let error = amount("run_ms", MAX_AMOUNT + 1).unwrap_err();
+        assert!(error.to_string().starts_with("`run_ms`: found 1000000000000001, expected at most"));
+    }
+}
