@@ -71,5 +71,5 @@ fn max_has_something_to_gain_where_more_than_three_tasks_can_run_at_once() {
 #[test]
 fn max_gains_nothing_for_a_chain() {
     let advice = estimates(&one_wave(&[&[], &[0], &[1], &[2], &[3]])).advice;
-    assert!(advice.expect("nothing to gain").contains("more than 1 tasks"));
+    assert!(advice.expect("nothing to gain").contains("more than 1 task at once"));
 }
