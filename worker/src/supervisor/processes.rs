@@ -65,15 +65,31 @@ fn read(pid: i32) -> Option<Process> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        process::Command,
+        thread,
+        time::{Duration, Instant},
+    };
+
     use super::*;
 
+    /// A session of its own: the tests' may have begun outside this process namespace, where it has no number.
     #[test]
-    fn this_process_is_seen_with_its_parent_and_session() {
-        let me = rustix::process::getpid();
-        let seen = all().into_iter().find(|process| process.pid == me).unwrap();
+    fn a_child_is_seen_with_its_parent_and_session() {
+        let mut child = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let leads = || read(pid).is_some_and(|process| process.session == pid);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !leads() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let seen = all().into_iter().find(|process| process.pid.as_raw_pid() == pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = seen.unwrap();
         assert!(seen.is_alive() && !seen.is_supervisor());
-        assert_eq!(seen.parent, rustix::process::getppid().unwrap().as_raw_pid());
-        assert_eq!(seen.session, rustix::process::getsid(None).unwrap().as_raw_pid());
+        assert_eq!(seen.parent, rustix::process::getpid().as_raw_pid());
+        assert_eq!(seen.session, pid);
     }
 
     #[test]
