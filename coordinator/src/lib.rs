@@ -6,6 +6,8 @@ pub mod cli;
 pub mod coordinator;
 pub mod driver;
 pub mod planfile;
+pub mod prices;
+pub mod prompt;
 pub mod rpc;
 pub mod store;
 

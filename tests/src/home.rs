@@ -105,8 +105,14 @@ impl Home {
 
     /// Starts a coordinator with quick timings on a port that is kept over restarts.
     pub fn serve(&self, listen: &str) -> anyhow::Result<Process> {
+        self.serve_with(listen, &[])
+    }
+
+    /// As [`Self::serve`], with these further flags.
+    pub fn serve_with(&self, listen: &str, flags: &[&str]) -> anyhow::Result<Process> {
         let mut args = vec!["serve", "--listen", listen];
         args.extend(QUICK_TIMINGS);
+        args.extend(flags);
         let _ = fs::remove_file(self.path("wavegate.db.d/address"));
         let mut process = self.start("serve", &args)?;
         self.wait_for_address(&mut process);
@@ -129,9 +135,20 @@ impl Home {
 
     /// Starts a worker with a state directory of its own name.
     pub fn worker(&self, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+        self.worker_with(name, args, &[])
+    }
+
+    /// As [`Self::worker`], with these variables in its environment.
+    pub fn worker_with(
+        &self,
+        name: &str,
+        args: &[&str],
+        env: &[(String, String)],
+    ) -> anyhow::Result<Process> {
         let state = self.path(&format!("worker-{name}"));
         let mut command = self.clean(&self.worker);
         command.args(["--name", name]).arg("--state-dir").arg(state).args(args);
+        command.envs(env.iter().cloned());
         Process::start(&mut command, &self.path(&format!("worker-{name}.log")))
     }
 

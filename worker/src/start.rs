@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use wavegate_proto::v1;
-
 use crate::blobs::BlobCache;
 use crate::bulk::{Bulk, Logs, RemoteBlobs};
 use crate::config::{WorkerConfig, host_name};
 use crate::coordinator::{Coordinator, chain};
 use crate::identity::{Identity, IdentityError, random_seed};
 use crate::lease::LeaseId;
+use crate::runner::{Registry, RunnersConfig};
 use crate::session::{Departure, Driver, Machine, Perform, Profile, RealWork, Rooms, Surroundings};
 use crate::shutdown::Shutdown;
 use crate::spool::{Answer, Spool, SpoolError};
@@ -80,14 +79,16 @@ pub(crate) async fn run_with(
     cleared.map_err(|error| WorkerError::Failed(error.to_string()))??;
     let coordinator = Coordinator::new(config.coordinator.clone(), config.token.clone());
     let (spool, owed) = open_spool(&config)?;
-    let rooms = rooms(&config, &identity, &coordinator, perform, spool, &owed, &shutdown)?;
+    let runners = Arc::new(Registry::discover(&runners_config(&config)).await);
+    let profile = profile(&config, &identity, &runners);
+    let rooms = rooms(&config, &identity, &coordinator, Able { perform, runners }, spool, &owed, &shutdown)?;
     tracing::info!(
         "worker {} ({}) starts in {}",
         config.name,
         identity.worker_id(),
         config.state_dir.display()
     );
-    let machine = Machine::new(boottime_ms(), random_seed(), profile(&config, &identity), owed);
+    let machine = Machine::new(boottime_ms(), random_seed(), profile, owed);
     match Driver::new(machine, rooms).run().await {
         Departure::Drained | Departure::Stopped => Ok(()),
         Departure::Dismissed { reason } => Err(WorkerError::Dismissed { reason }),
@@ -122,11 +123,17 @@ fn open_spool(config: &WorkerConfig) -> Result<(Spool, Vec<Answer>), WorkerError
     Ok((spool, found.answers))
 }
 
+/// What a worker can do.
+struct Able {
+    perform: Arc<dyn Perform>,
+    runners: Arc<Registry>,
+}
+
 fn rooms(
     config: &WorkerConfig,
     identity: &Identity,
     coordinator: &Coordinator,
-    perform: Arc<dyn Perform>,
+    able: Able,
     spool: Spool,
     owed: &[Answer],
     shutdown: &Shutdown,
@@ -145,16 +152,23 @@ fn rooms(
         worker_id: identity.worker_id().to_owned(),
         state_dir: config.state_dir.clone(),
         supervisor: config.supervisor.clone(),
-        runners: config.runners.clone(),
+        runners: able.runners,
         blobs: Arc::new(RemoteBlobs::new(bulk, cache)),
-        perform,
+        perform: able.perform,
     };
     let wishes = shutdown.subscribe();
     Ok(Rooms { coordinator: coordinator.clone(), surroundings, spool, logs, wishes })
 }
 
-fn profile(config: &WorkerConfig, identity: &Identity) -> Profile {
-    let runner = |name: &String| v1::Runner { name: name.clone(), ..v1::Runner::default() };
+fn runners_config(config: &WorkerConfig) -> RunnersConfig {
+    RunnersConfig {
+        allowed: config.runners.clone(),
+        allow_full: config.allow_full,
+        programs: config.programs.clone(),
+    }
+}
+
+fn profile(config: &WorkerConfig, identity: &Identity, runners: &Registry) -> Profile {
     Profile {
         worker_id: identity.worker_id().to_owned(),
         instance: identity.instance().to_owned(),
@@ -162,7 +176,7 @@ fn profile(config: &WorkerConfig, identity: &Identity) -> Profile {
         host: host_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         roles: config.roles.iter().map(|role| role.into_proto()).collect(),
-        runners: config.runners.iter().map(runner).collect(),
+        runners: runners.hello(),
         labels: config.labels.clone(),
         slots: config.slots.limit(),
     }

@@ -1,6 +1,8 @@
 //! What an operator sets: limits and timings. Owns the defaults and says where they come from.
 
-use crate::{spec::PlanShape, state::Tier};
+use std::collections::BTreeMap;
+
+use crate::{model::Family, spec::PlanShape, state::Tier};
 
 /// How the engine decides where a plan does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +13,24 @@ pub struct Config {
     pub max_tier: Tier,
     pub scope: Scope,
     pub timings: Timings,
+    pub prices: BlendedPrices,
+}
+
+/// What a million tokens of a family cost, input and output mixed as agents use them: for estimates and
+/// reservations, never for the ledger. A family that is not there has no known price.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BlendedPrices {
+    /// Millionths of a US dollar.
+    pub micro_usd_per_million: BTreeMap<Family, u64>,
+}
+
+impl BlendedPrices {
+    /// What so many tokens cost, where the price is known.
+    #[must_use]
+    pub fn of(&self, family: Option<Family>, tokens: u64) -> Option<u64> {
+        let price = *self.micro_usd_per_million.get(&family?)?;
+        Some((u128::from(price) * u128::from(tokens) / 1_000_000) as u64)
+    }
 }
 
 /// Which plans are granted anything.
@@ -40,6 +60,11 @@ pub struct Timings {
     pub no_worker_pause_ms: u64,
     /// A gap in the coordinator's own clock after which every lease gets its lost_after again.
     pub clock_gap_ms: u64,
+    /// How long an account whose limit is reached waits where nobody says until when.
+    pub account_probe_ms: u64,
+    /// The first wait of an account whose provider is overloaded or cannot be reached; each further one
+    /// is twice as long, up to `account_probe_ms`.
+    pub provider_wait_ms: u64,
 }
 
 impl Default for Timings {
@@ -54,13 +79,21 @@ impl Default for Timings {
             retry_delays_ms: [5_000, 30_000, 120_000],
             no_worker_pause_ms: 10 * 60_000,
             clock_gap_ms: 30_000,
+            account_probe_ms: 15 * 60_000,
+            provider_wait_ms: 30_000,
         }
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_agents: None, max_tier: Tier::Opus, scope: Scope::All, timings: Timings::default() }
+        Self {
+            max_agents: None,
+            max_tier: Tier::Opus,
+            scope: Scope::All,
+            timings: Timings::default(),
+            prices: BlendedPrices::default(),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 //! that nobody can work on.
 
 use crate::{
-    effect::EventKind,
+    effect::{Change, EventKind},
     engine::{Engine, Occasion},
-    hold::duty_role,
-    ids::{Mono, PlanId, TaskIx, WaveIx},
+    hold::duty_of,
+    ids::{Mono, PlanId, TaskIx, Utc, WaveIx},
     plan::Plan,
     row::Role,
     state::{LeaseState, PauseReason, PlanState},
@@ -23,6 +23,8 @@ impl Engine {
         let now = occasion.moment.mono;
         self.forgive_gap(now);
         self.fleet.mark_silent(now, self.config.timings.unreachable_after_ms);
+        let tried = self.fleet.accounts.on_time(occasion.moment.utc);
+        occasion.effects.changes.extend(tried.into_iter().map(Change::Account));
         let plans: Vec<_> = self.plans.keys().copied().collect();
         for id in plans {
             self.expire_leases(occasion, id);
@@ -84,7 +86,7 @@ impl Engine {
 
     /// When something may be due: the earliest deadline of all plans, and often enough to notice a
     /// gap in our own clock.
-    pub(crate) fn plan_wake(&mut self, now: Mono) {
+    pub(crate) fn plan_wake(&mut self, now: Mono, utc: Utc) {
         let timings = &self.config.timings;
         let deadlines = self.plans.values().flat_map(|plan| {
             let leases = plan.leases.values().filter(|lease| lease.row.state.is_open()).map(|lease| {
@@ -105,7 +107,12 @@ impl Engine {
         });
         let regular = (!self.plans.is_empty()).then(|| now.plus(timings.clock_gap_ms / 3));
         let silence = self.fleet.next_silence(timings.unreachable_after_ms);
-        self.wake = deadlines.chain(regular).chain(silence).min();
+        let account = self
+            .fleet
+            .accounts
+            .next_until()
+            .map(|until| now.plus(u64::try_from(until.0.saturating_sub(utc.0)).unwrap_or(0)));
+        self.wake = deadlines.chain(regular).chain(silence).chain(account).min();
     }
 
     /// A plan of which nothing runs and nothing can: since when.
@@ -128,7 +135,8 @@ impl Engine {
     fn first_missing(&self, plan: &Plan) -> Option<String> {
         let waves = (0..plan.waves.len() as u32).map(WaveIx);
         let duties = waves.filter_map(|wave| {
-            let missing = self.fleet.missing(duty_role(plan, wave)?, None)?;
+            let (role, demand) = duty_of(plan, wave)?;
+            let missing = self.fleet.missing(role, demand.as_ref())?;
             Some(format!("{}: {missing}", plan.shape.waves[wave.at()].key))
         });
         let tasks = plan.classes.iter().zip(&plan.ready).filter_map(|(demand, ready)| {
@@ -142,11 +150,12 @@ impl Engine {
     /// Whether a connected worker could ever do something of what waits; None: nothing waits.
     fn waits_for_worker(&self, plan: &Plan) -> Option<bool> {
         let waves = (0..plan.waves.len() as u32).map(WaveIx);
-        let duties = waves.filter_map(|wave| duty_role(plan, wave)).map(|role| (role, None));
+        let duties = waves.filter_map(|wave| duty_of(plan, wave));
         let tasks = plan.classes.iter().zip(&plan.ready).filter(|(_, ready)| !ready.is_empty());
-        let mut asked = duties.chain(tasks.map(|(demand, _)| (Role::Executor, Some(demand)))).peekable();
+        let tasks = tasks.map(|(demand, _)| (Role::Executor, Some(demand.clone())));
+        let mut asked = duties.chain(tasks).peekable();
         asked.peek()?;
-        Some(asked.any(|(role, demand)| self.fleet.missing(role, demand).is_none()))
+        Some(asked.any(|(role, demand)| self.fleet.missing(role, demand.as_ref()).is_none()))
     }
 
     /// A plan that paused for want of a worker goes on when one has come.

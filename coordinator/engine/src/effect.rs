@@ -2,8 +2,10 @@
 //! store's, sending the outbox's, and nothing is sent before everything is written.
 
 use crate::{
+    account::AccountRow,
     ids::{Digest, LeaseId, PlanId, SessionId, TaskIx, WaveIx, WorkerId},
-    row::{Decision, Finding, LeaseRow, PlanRow, Report, TaskRow, Verdict, WaveRow, WorkerRow},
+    row::{Decision, Finding, LeaseRow, ModelUsage, PlanRow, Report, TaskRow, Verdict, WaveRow, WorkerRow},
+    state::{Purpose, Tier},
     words::words,
 };
 
@@ -42,6 +44,11 @@ pub enum Change {
         was: &'static str,
         row: LeaseRow,
     },
+    /// What the models of a lease have used so far: the newest word counts.
+    Used {
+        lease: LeaseId,
+        models: Vec<ModelUsage>,
+    },
     /// The result of a lease: accepted, or booked only (its cost) because the lease was not current.
     Result {
         lease: LeaseId,
@@ -50,6 +57,7 @@ pub enum Change {
     },
     Verdict(Box<VerdictRow>),
     Worker(WorkerRow),
+    Account(AccountRow),
     WorkerForgotten(WorkerId),
     /// What `plans.parallel_mode` must say.
     ModeColumn {
@@ -72,7 +80,11 @@ impl Change {
             Self::LeaseGranted(row) | Self::Lease { row, .. } => Some(row.plan),
             Self::Verdict(row) => Some(row.plan),
             Self::Event(event) => event.plan,
-            Self::Result { .. } | Self::Worker(_) | Self::WorkerForgotten(_) => None,
+            Self::Result { .. }
+            | Self::Used { .. }
+            | Self::Worker(_)
+            | Self::WorkerForgotten(_)
+            | Self::Account(_) => None,
         }
     }
 }
@@ -121,6 +133,23 @@ pub struct Event {
     pub text: String,
 }
 
+impl Event {
+    /// That something happened, of the coordinator's own doing and about nothing in particular.
+    pub(crate) fn of(kind: EventKind) -> Self {
+        Self {
+            kind,
+            plan: None,
+            wave: None,
+            task: None,
+            lease: None,
+            worker: None,
+            actor: crate::plan::COORDINATOR.to_owned(),
+            reason: String::new(),
+            text: String::new(),
+        }
+    }
+}
+
 words! {
     /// What happened; part of the API.
     pub enum EventKind {
@@ -165,6 +194,11 @@ words! {
         WorkerGone = "worker_gone",
         WorkerDraining = "worker_draining",
         WorkerForgotten = "worker_forgotten",
+        WaveCounsel = "wave_counsel",
+        WaveAdvised = "wave_advised",
+        AccountWaiting = "account_waiting",
+        AccountRefused = "account_refused",
+        AccountOpen = "account_open",
     }
 }
 
@@ -220,6 +254,10 @@ pub enum WorkBrief {
         base: Option<Digest>,
         /// The changes of the tasks that it depends on, in plan order.
         layers: Vec<Digest>,
+        /// An agent's own last result, where its rework goes on from it: its changes, and the lease.
+        own: Option<OwnResult>,
+        /// What is left of the task's own budget.
+        budget_micro_usd: Option<u64>,
     },
     Integrate {
         base: Option<Digest>,
@@ -230,7 +268,23 @@ pub enum WorkBrief {
         candidate: Digest,
         /// The tasks that are judged, in plan order.
         tasks: Vec<(TaskIx, Option<Digest>)>,
+        /// An agent judges, too.
+        by_agent: bool,
     },
+    Coordinate {
+        purpose: Purpose,
+        tier: Tier,
+        /// The plan's tree, to look at.
+        base: Option<Digest>,
+        /// The tasks that wait for the counsel, in plan order.
+        tasks: Vec<TaskIx>,
+    },
+}
+
+/// The result that a rework goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnResult {
+    pub changes: Option<Digest>,
 }
 
 /// One task's part of a candidate.
@@ -264,6 +318,6 @@ impl Verdict {
     /// An approval without grounds: a person's word, or nothing to judge.
     #[must_use]
     pub const fn bare(decision: Decision, findings: Vec<Finding>) -> Self {
-        Self { decision, findings, evidence: Vec::new() }
+        Self { decision, findings, evidence: Vec::new(), gates: Vec::new() }
     }
 }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    account::{Account, AccountRow, Accounts},
     config::{Config, Scope},
     effect::{Change, Effects, Event, EventKind, PendingVerdict, Reply, VerdictSource},
     fleet::{Fleet, LeaseIndex},
     ids::{Digest, Moment, Mono, PlanId, WorkerId},
     input::{Input, Refusal},
-    plan::{COORDINATOR, Context, Plan},
+    plan::{Context, Plan},
     row::{PlanSnapshot, Verdict, WorkerRow},
     spec::{PlanShape, ThorKind},
     state::{PauseReason, PlanState, WaveState},
@@ -60,9 +61,9 @@ impl Engine {
         self.wake = Some(moment.mono);
     }
 
-    /// The workers as stored, nobody connected.
-    pub fn restore_workers(&mut self, workers: Vec<WorkerRow>) {
-        self.fleet = Fleet::new(workers);
+    /// The workers and accounts as stored, nobody connected.
+    pub fn restore_workers(&mut self, workers: Vec<WorkerRow>, accounts: Vec<AccountRow>) {
+        self.fleet = Fleet::new(workers, Accounts::new(accounts));
     }
 
     /// A copy of who is connected, to go back to.
@@ -115,8 +116,8 @@ impl Engine {
                 plan.pause(ctx, PauseReason::Store, &error);
                 Ok(Reply::Done)
             }),
-            Input::Resume { plan, by, add_tokens, add_micro_usd } => {
-                self.steer(occasion, plan, |plan, ctx| plan.resume(ctx, &by, add_tokens, add_micro_usd))
+            Input::Resume { plan, by, task, add } => {
+                self.steer(occasion, plan, |plan, ctx| plan.resume(ctx, &by, task.as_deref(), add))
             }
             Input::Cancel { plan, by, note } => {
                 self.on_open(occasion, plan, |plan, ctx| plan.cancel(ctx, &by, &note))
@@ -135,6 +136,7 @@ impl Engine {
             }
             Input::DrainWorker { worker, by } => self.on_drain_worker(occasion, &worker, &by),
             Input::ForgetWorker { worker, by } => self.on_forget_worker(occasion, &worker, &by),
+            Input::ClearAccount { account, by } => self.on_clear_account(occasion, &account, &by),
             Input::Session { session, event } => self.on_session(occasion, session, event),
             Input::Tick => {
                 self.on_tick(occasion);
@@ -163,7 +165,7 @@ impl Engine {
                 self.forget_plan(id);
             }
         }
-        self.plan_wake(occasion.moment.mono);
+        self.plan_wake(occasion.moment.mono, occasion.moment.utc);
     }
 
     /// The plan and all else that a decision may touch.
@@ -215,6 +217,28 @@ impl Engine {
                 })
             })
             .collect()
+    }
+
+    /// Every account that ever was in trouble.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountRow> {
+        self.fleet.accounts.rows()
+    }
+
+    fn on_clear_account(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        account: &Account,
+        by: &str,
+    ) -> Result<Reply, Refusal> {
+        let row = self.fleet.accounts.clear(account).ok_or_else(|| Refusal::AccountOpen(account.clone()))?;
+        occasion.effects.changes.push(Change::Account(row));
+        let event = Event {
+            actor: by.to_owned(),
+            text: format!("{account} is tried again"),
+            ..Event::of(EventKind::AccountOpen)
+        };
+        occasion.effects.changes.push(Change::Event(event));
+        Ok(Reply::Done)
     }
 
     fn on_submit(
@@ -269,17 +293,7 @@ impl Engine {
     }
 
     pub(crate) fn worker_event(kind: EventKind, worker: &WorkerId) -> Event {
-        Event {
-            kind,
-            plan: None,
-            wave: None,
-            task: None,
-            lease: None,
-            worker: Some(worker.clone()),
-            actor: COORDINATOR.to_owned(),
-            reason: String::new(),
-            text: String::new(),
-        }
+        Event { worker: Some(worker.clone()), ..Event::of(kind) }
     }
 }
 

@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    config::BlendedPrices,
     ids::WaveIx,
+    model::Family,
     spec::{PlanSpec, TaskSpec, WaveSpec},
+    state::Tier,
 };
 
 /// Standard: tokens for each batch of three agent tasks.
@@ -17,11 +20,15 @@ pub const MAX_TASK_TOKENS: u64 = 30_000;
 /// Max: tokens of the opus coordinator for each wave.
 pub const MAX_WAVE_TOKENS: u64 = 50_000;
 
-/// Both estimates, in tokens.
+/// Both estimates, in tokens and, where the prices are known, in millionths of a US dollar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Estimates {
     pub standard_tokens: u64,
     pub max_tokens: u64,
+    pub standard_micro_usd: Option<u64>,
+    pub max_micro_usd: Option<u64>,
+    /// The part of max that is for its opus coordinator.
+    pub max_coordinator_tokens: u64,
     pub agent_tasks: u32,
     /// Why max has nothing to gain, if so.
     pub advice: Option<String>,
@@ -29,16 +36,31 @@ pub struct Estimates {
 
 /// Estimates a plan in both modes.
 #[must_use]
-pub fn estimates(spec: &PlanSpec) -> Estimates {
-    let agents = |wave: &WaveSpec| wave.tasks.iter().filter(|task| task.is_agent()).count() as u64;
-    let waves: Vec<u64> = spec.waves.iter().map(agents).filter(|tasks| *tasks > 0).collect();
+pub fn estimates(spec: &PlanSpec, prices: &BlendedPrices) -> Estimates {
+    let agents = |wave: &WaveSpec| -> Vec<Option<Family>> {
+        wave.tasks.iter().filter(|task| task.is_agent()).map(|task| task.route().family).collect()
+    };
+    let waves: Vec<Vec<Option<Family>>> =
+        spec.waves.iter().map(agents).filter(|tasks| !tasks.is_empty()).collect();
+    let standard =
+        |tasks: &Vec<Option<Family>>| (tasks.len() as u64).div_ceil(STANDARD_BATCH) * STANDARD_BATCH_TOKENS;
+    let max = |tasks: &Vec<Option<Family>>| tasks.len() as u64 * MAX_TASK_TOKENS;
+    // A wave's tokens are shared by its tasks, each at the price of its own model.
+    let cost = |tasks: &Vec<Option<Family>>, tokens: u64| -> Option<u64> {
+        tasks.iter().map(|family| prices.of(*family, tokens / tasks.len() as u64)).sum()
+    };
+    let coordinator = waves.len() as u64 * MAX_WAVE_TOKENS;
+    let max_tasks: Option<u64> = waves.iter().map(|tasks| cost(tasks, max(tasks))).sum();
+    let opus = prices.of(Some(Tier::Opus.family()), coordinator);
     Estimates {
-        standard_tokens: waves
-            .iter()
-            .map(|tasks| tasks.div_ceil(STANDARD_BATCH) * STANDARD_BATCH_TOKENS)
-            .sum(),
-        max_tokens: waves.iter().map(|tasks| tasks * MAX_TASK_TOKENS + MAX_WAVE_TOKENS).sum(),
-        agent_tasks: waves.iter().sum::<u64>() as u32,
+        standard_tokens: waves.iter().map(standard).sum(),
+        max_tokens: waves.iter().map(max).sum::<u64>() + coordinator,
+        standard_micro_usd: waves.iter().map(|tasks| cost(tasks, standard(tasks))).sum(),
+        max_micro_usd: max_tasks
+            .zip(opus.or((coordinator == 0).then_some(0)))
+            .map(|(tasks, opus)| tasks + opus),
+        max_coordinator_tokens: coordinator,
+        agent_tasks: waves.iter().map(Vec::len).sum::<usize>() as u32,
         advice: advice(spec),
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    account::{Account, AccountState, Accounts},
     ids::{LeaseId, Mono, PlanId, SessionId, WorkerId},
     row::{Role, WorkerRow},
     spec::Demand,
@@ -19,6 +20,7 @@ use crate::{
 pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     sessions: BTreeMap<SessionId, WorkerId>,
+    pub(crate) accounts: Accounts,
 }
 
 /// One worker.
@@ -47,12 +49,12 @@ pub(crate) struct LeaseIndex {
 }
 
 impl Fleet {
-    pub(crate) fn new(rows: Vec<WorkerRow>) -> Self {
+    pub(crate) fn new(rows: Vec<WorkerRow>, accounts: Accounts) -> Self {
         let workers = rows
             .into_iter()
             .map(|row| (row.id.clone(), Worker { row: Arc::new(row), session: None }))
             .collect();
-        Self { workers, sessions: BTreeMap::new() }
+        Self { workers, sessions: BTreeMap::new(), accounts }
     }
 
     pub(crate) fn worker(&self, id: &WorkerId) -> Option<&Worker> {
@@ -70,6 +72,29 @@ impl Fleet {
     /// The worker's label for people, or its id.
     pub(crate) fn name_of<'a>(&'a self, worker: &'a WorkerId) -> &'a str {
         self.workers.get(worker).map_or(&worker.0, |worker| &worker.row.name)
+    }
+
+    /// What the worker's runner spends from for such a demand; None for work that spends nothing.
+    pub(crate) fn account_of(&self, worker: &Worker, demand: Option<&Demand>) -> Option<Account> {
+        let runner =
+            worker.row.runners.iter().find(|runner| Some(&runner.name) == demand.map(|it| &it.runner))?;
+        (!runner.account.is_empty())
+            .then(|| Account { runner: runner.name.clone(), fingerprint: runner.account.clone() })
+    }
+
+    /// Whether the worker may be granted this at all, however full it is and whatever its account waits
+    /// for; credentials that are not accepted are none.
+    pub(crate) fn able(&self, worker: &Worker, role: Role, demand: Option<&Demand>) -> bool {
+        worker.has(role, demand)
+            && self
+                .account_of(worker, demand)
+                .is_none_or(|account| self.accounts.state(&account) != AccountState::Refused)
+    }
+
+    /// Whether the worker may be granted this now, however full it is.
+    pub(crate) fn can(&self, worker: &Worker, role: Role, demand: Option<&Demand>) -> bool {
+        worker.has(role, demand)
+            && self.account_of(worker, demand).is_none_or(|account| self.accounts.is_free(&account))
     }
 
     /// Every worker with an open session.
@@ -147,14 +172,19 @@ impl Worker {
         !self.row.draining && self.session.as_ref().is_some_and(|session| !session.silent)
     }
 
-    /// Whether it may be granted this at all, however full it is.
-    pub(crate) fn can(&self, role: Role, demand: Option<&Demand>) -> bool {
+    /// Whether it has what is asked, whatever its account and however full it is.
+    pub(crate) fn has(&self, role: Role, demand: Option<&Demand>) -> bool {
         let row = &self.row;
         self.is_awake()
             && row.roles.contains(&role)
             && demand.is_none_or(|demand| {
-                row.runners.iter().any(|runner| runner.name == demand.runner)
-                    && demand.requires.iter().all(|label| row.labels.contains(label))
+                row.runners.iter().any(|runner| {
+                    runner.name == demand.runner
+                        && demand.family.is_none_or(|family| {
+                            runner.models.is_empty()
+                                || runner.models.iter().any(|model| model == family.as_str())
+                        })
+                }) && demand.requires.iter().all(|label| row.labels.contains(label))
             })
     }
 }

@@ -7,20 +7,25 @@ use std::{
 };
 
 use crate::{
-    effect::{EventKind, IntegrateResult, Message, Send, WorkBrief},
+    config::Config,
+    effect::{Change, EventKind, IntegrateResult, Message, OwnResult, Send, WorkBrief},
     engine::{Engine, Occasion},
+    estimate::{MAX_TASK_TOKENS, MAX_WAVE_TOKENS},
     fleet::{Fleet, LeaseIndex},
-    hold::duty_role,
+    hold::duty_of,
     ids::{LeaseId, PlanId, TaskIx, WaveIx, WorkerId},
+    model::Family,
     plan::{Context, Plan},
-    row::{LeaseKind, LeaseRow, LeaseWork, Role, Usage},
-    spec::Demand,
-    state::{LeaseState, PauseReason, PlanState, TaskState},
+    row::{LeaseKind, LeaseRow, LeaseWork, Role, TaskRow, Usage},
+    spec::{Demand, ThorKind},
+    state::{LeaseState, PauseReason, PlanState, TaskState, WaveState},
     transition::TaskEvent,
 };
 
-/// What an agent task reserves of a token budget: the estimate of one task.
-pub(crate) const TASK_RESERVATION_TOKENS: u64 = 30_000;
+/// What an agent's task, or Thor's agent, reserves of a budget: the estimate of one task.
+pub(crate) const TASK_RESERVATION_TOKENS: u64 = MAX_TASK_TOKENS;
+/// What a coordinate lease reserves of a budget: the estimate of one wave's coordination.
+pub(crate) const COUNSEL_RESERVATION_TOKENS: u64 = MAX_WAVE_TOKENS;
 
 /// Workers with their free slots when they were put in, most free first, then lowest id.
 type Queue = BinaryHeap<(u64, Reverse<WorkerId>)>;
@@ -50,12 +55,17 @@ impl Slots {
     fn choose(&mut self, fleet: &Fleet, role: Role, demand: Option<&Demand>) -> Option<WorkerId> {
         let Self { free, queues } = self;
         let queue = queues.entry((role, demand.cloned())).or_insert_with(|| {
-            let able = |id: &WorkerId| fleet.worker(id).is_some_and(|worker| worker.can(role, demand));
+            let able =
+                |id: &WorkerId| fleet.worker(id).is_some_and(|worker| fleet.able(worker, role, demand));
             free.iter().filter(|(id, _)| able(id)).map(|(id, free)| (*free, Reverse(id.clone()))).collect()
         });
         loop {
             let (at_push, Reverse(id)) = queue.pop()?;
             let now = free.get(&id).copied().unwrap_or(0);
+            // An account that is being tried takes one lease: its worker may be out since it was put in.
+            if !fleet.worker(&id).is_some_and(|worker| fleet.can(worker, role, demand)) {
+                continue;
+            }
             if now > 0 {
                 queue.push((now, Reverse(id.clone())));
             }
@@ -66,12 +76,18 @@ impl Slots {
     }
 
     /// A Thor that did none of the wave's work, if any connected one could; else any.
-    pub(crate) fn choose_thor(&self, fleet: &Fleet, authors: &BTreeSet<&WorkerId>) -> Option<WorkerId> {
-        let others =
-            fleet.connected().any(|thor| thor.can(Role::Thor, None) && !authors.contains(&thor.row.id));
+    pub(crate) fn choose_thor(
+        &self,
+        fleet: &Fleet,
+        demand: Option<&Demand>,
+        authors: &BTreeSet<&WorkerId>,
+    ) -> Option<WorkerId> {
+        let others = fleet
+            .connected()
+            .any(|thor| fleet.able(thor, Role::Thor, demand) && !authors.contains(&thor.row.id));
         self.free
             .iter()
-            .filter(|(id, _)| fleet.worker(id).is_some_and(|worker| worker.can(Role::Thor, None)))
+            .filter(|(id, _)| fleet.worker(id).is_some_and(|worker| fleet.can(worker, Role::Thor, demand)))
             .filter(|(id, _)| !others || !authors.contains(id))
             .max_by_key(|(id, free)| (**free, Reverse((*id).clone())))
             .map(|(id, _)| id.clone())
@@ -87,8 +103,11 @@ impl Slots {
     }
 }
 
+/// What a person is told when the plan's budget holds.
+const OVER_BUDGET: &str = "the next grant would pass the budget: `wavegate resume PLAN --add-usd N` (or --add-tokens N) gives it more";
+
 impl Engine {
-    /// Grants everything that can be granted: validate, integrate, then tasks.
+    /// Grants everything that can be granted: validate, integrate, coordinate, then tasks.
     pub(crate) fn grant_all(&mut self, occasion: &mut Occasion<'_, '_>) {
         let mut slots = Slots::new(&self.fleet, &self.index);
         if slots.free.is_empty() {
@@ -96,7 +115,7 @@ impl Engine {
         }
         let open: Vec<_> =
             self.plans.iter().filter(|(_, plan)| self.plan_hold(plan).is_none()).map(|(id, _)| *id).collect();
-        for role in [Role::Thor, Role::Executor] {
+        for role in [Role::Thor, Role::Executor, Role::Coordinator] {
             for plan in &open {
                 self.grant_duties(occasion, *plan, role, &mut slots);
             }
@@ -109,21 +128,26 @@ impl Engine {
             return;
         };
         for wave in (0..plan.waves.len() as u32).map(WaveIx) {
-            if plan.row.state != PlanState::Running || duty_role(plan, wave) != Some(role) {
+            let Some((_, demand)) = duty_of(plan, wave).filter(|(asked, _)| *asked == role) else {
+                continue;
+            };
+            if plan.row.state != PlanState::Running {
                 continue;
             }
             let worker = if role == Role::Thor {
-                slots.choose_thor(ctx.fleet, &plan.authors(wave))
+                slots.choose_thor(ctx.fleet, demand.as_ref(), &plan.authors(wave))
             } else {
-                slots.choose(ctx.fleet, role, None)
+                slots.choose(ctx.fleet, role, demand.as_ref())
             };
             let Some(worker) = worker else { continue };
-            if role == Role::Thor && plan.over_budget(0) {
-                plan.pause(&mut ctx, PauseReason::Budget, "the next grant would pass the budget");
+            let (work, brief) = plan.duty(wave);
+            let reserved = plan.reservation(ctx.config, work);
+            if work.kind() != LeaseKind::Integrate && plan.over_budget(ctx.config, reserved) {
+                plan.pause(&mut ctx, PauseReason::Budget, OVER_BUDGET);
                 continue;
             }
             slots.take(&worker);
-            plan.grant_duty(&mut ctx, wave, worker);
+            plan.grant_duty(&mut ctx, wave, work, brief, worker, demand.as_ref());
         }
     }
 
@@ -158,8 +182,14 @@ impl Engine {
                 unmet.insert(demand);
                 continue;
             };
-            if plan.over_budget(plan.reservation(task)) {
-                plan.pause(&mut ctx, PauseReason::Budget, "the next grant would pass the budget");
+            let work = LeaseWork::Task { task, attempt: plan.tasks[task.at()].attempt + 1 };
+            if plan.over_budget(ctx.config, plan.reservation(ctx.config, work)) {
+                plan.pause(&mut ctx, PauseReason::Budget, OVER_BUDGET);
+                continue;
+            }
+            if plan.is_task_over_budget(task) {
+                let why = plan.over_task_budget(task);
+                plan.pause(&mut ctx, PauseReason::Budget, &why);
                 continue;
             }
             slots.take(&worker);
@@ -182,29 +212,57 @@ impl Plan {
         self.tasks_of(wave).filter_map(|task| Some(&self.tasks[task.at()].result.as_ref()?.worker)).collect()
     }
 
-    pub(crate) fn reservation(&self, task: TaskIx) -> u64 {
-        if self.shape.tasks[task.at()].agent { TASK_RESERVATION_TOKENS } else { 0 }
+    /// What a lease for such work reserves of the budget.
+    pub(crate) fn reservation(&self, config: &Config, work: LeaseWork) -> Usage {
+        let (tokens, family) = match work {
+            LeaseWork::Task { task, .. } => {
+                let shape = &self.shape.tasks[task.at()];
+                (if shape.agent { TASK_RESERVATION_TOKENS } else { 0 }, shape.demand.family)
+            }
+            LeaseWork::Validate { .. } => match self.thor_demand() {
+                Some(demand) => (TASK_RESERVATION_TOKENS, demand.family),
+                None => (0, None),
+            },
+            LeaseWork::Coordinate { .. } => (COUNSEL_RESERVATION_TOKENS, Some(self.tier().family())),
+            LeaseWork::Integrate => (0, None),
+        };
+        Usage { tokens_in: tokens, cost_micro_usd: config.prices.of(family, tokens), ..Usage::default() }
     }
 
-    /// Whether one more lease that reserves so many tokens would pass the budget: what is spent, plus
-    /// what open leases reserve or have used, plus its own.
-    fn over_budget(&self, tokens: u64) -> bool {
-        let open = || self.leases.values().filter(|lease| lease.row.state.is_open());
+    /// What a validate lease asks of a worker besides the role; None: the commands alone judge.
+    pub(crate) fn thor_demand(&self) -> Option<Demand> {
+        let agent = &self.shape.thor_agent;
+        (self.shape.thor == ThorKind::Agent).then(|| Demand {
+            runner: agent.runner.clone(),
+            family: Family::of(&agent.model),
+            requires: Vec::new(),
+        })
+    }
+
+    /// Whether one more lease that reserves so much would pass the budget: what is spent, plus what open
+    /// leases reserve or have used, plus its own.
+    fn over_budget(&self, config: &Config, more: Usage) -> bool {
+        let open = self.leases.values().filter(|lease| lease.row.state.is_open());
+        let reserved =
+            open.map(|lease| self.reservation(config, lease.row.work).at_least(lease.row.progress));
+        let total = reserved.fold(self.row.spent.plus(more), Usage::plus);
         let budget = self.row.budget;
-        let reserved: u64 = open()
-            .map(|lease| match lease.row.work {
-                LeaseWork::Task { task, .. } => self.reservation(task).max(lease.row.progress.tokens()),
-                LeaseWork::Integrate | LeaseWork::Validate { .. } => lease.row.progress.tokens(),
-            })
-            .sum();
-        let used: u64 = open().filter_map(|lease| lease.row.progress.cost_micro_usd).sum();
-        let spent = self.row.spent;
-        budget
-            .tokens
-            .is_some_and(|most| spent.tokens().saturating_add(reserved).saturating_add(tokens) > most)
-            || budget
-                .micro_usd
-                .is_some_and(|most| spent.cost_micro_usd.unwrap_or(0).saturating_add(used) > most)
+        budget.tokens.is_some_and(|most| total.tokens() > most)
+            || budget.micro_usd.is_some_and(|most| total.cost_micro_usd.unwrap_or(0) > most)
+    }
+
+    /// Whether nothing is left of the task's own budget.
+    fn is_task_over_budget(&self, task: TaskIx) -> bool {
+        let TaskRow { spent, budget, .. } = &self.tasks[task.at()];
+        budget.tokens.is_some_and(|most| spent.tokens() >= most)
+            || budget.micro_usd.is_some_and(|most| spent.cost_micro_usd.unwrap_or(0) >= most)
+    }
+
+    /// The result that a rework goes on from: an agent's own, as long as what it was built on stands.
+    fn own_result(&self, task: TaskIx) -> Option<OwnResult> {
+        let (shape, row) = self.task(task);
+        let result = row.result.as_ref().filter(|result| shape.agent && result.base == self.row.tree)?;
+        Some(OwnResult { changes: result.changes })
     }
 
     fn grant_task(&mut self, ctx: &mut Context<'_, '_>, task: TaskIx, worker: WorkerId) {
@@ -221,7 +279,11 @@ impl Plan {
             })
             .filter_map(|dependency| self.tasks[dependency.at()].result.as_ref()?.changes)
             .collect();
-        let brief = WorkBrief::Task { base: self.row.tree, layers };
+        let (own, row) = (self.own_result(task), &self.tasks[task.at()]);
+        let spent = row.spent.cost_micro_usd.unwrap_or(0);
+        let budget_micro_usd = row.budget.micro_usd.map(|most| most.saturating_sub(spent));
+        let brief = WorkBrief::Task { base: self.row.tree, layers, own, budget_micro_usd };
+        let demand = shape.demand.clone();
         if !self.change_task(ctx, task, TaskEvent::Granted, |row| row.attempt = attempt) {
             return;
         }
@@ -230,22 +292,30 @@ impl Plan {
             Some(cap) => format!("{} of {cap} leases live", self.open_tasks + 1),
             None => format!("{} leases live, no cap", self.open_tasks + 1),
         };
-        self.grant(ctx, wave, LeaseWork::Task { task, attempt }, worker, lost_after, brief, reason);
+        let work = LeaseWork::Task { task, attempt };
+        self.grant(ctx, wave, work, (worker, Some(&demand)), lost_after, brief, reason);
     }
 
-    fn grant_duty(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, worker: WorkerId) {
+    /// The work that a wave waits for, beside its tasks.
+    fn duty(&self, wave: WaveIx) -> (LeaseWork, WorkBrief) {
         let submitted = || {
             self.tasks_of(wave)
                 .filter(|task| self.tasks[task.at()].state == TaskState::Submitted)
                 .filter_map(|task| Some((task, self.tasks[task.at()].result.as_ref()?)))
         };
         let row = &self.waves[wave.at()].row;
-        let (work, brief) = match row.candidate {
-            Some(candidate) => {
-                let tasks = submitted().map(|(task, result)| (task, result.changes)).collect();
-                (LeaseWork::Validate { candidate }, WorkBrief::Validate { candidate, tasks })
+        match (row.state, row.counsel, row.candidate) {
+            (WaveState::Running, Some(purpose), _) => {
+                let (tier, tasks) = (self.tier(), self.awaiting_counsel(wave));
+                let brief = WorkBrief::Coordinate { purpose, tier, base: self.row.tree, tasks };
+                (LeaseWork::Coordinate { purpose }, brief)
             }
-            None => {
+            (_, _, Some(candidate)) => {
+                let tasks = submitted().map(|(task, result)| (task, result.changes)).collect();
+                let by_agent = self.shape.thor == ThorKind::Agent;
+                (LeaseWork::Validate { candidate }, WorkBrief::Validate { candidate, tasks, by_agent })
+            }
+            (_, _, None) => {
                 let results = submitted()
                     .map(|(task, result)| IntegrateResult {
                         task,
@@ -256,9 +326,20 @@ impl Plan {
                     .collect();
                 (LeaseWork::Integrate, WorkBrief::Integrate { base: row.target, results })
             }
-        };
-        let reason = format!("round {}", row.round);
-        self.grant(ctx, wave, work, worker, None, brief, reason);
+        }
+    }
+
+    fn grant_duty(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        wave: WaveIx,
+        work: LeaseWork,
+        brief: WorkBrief,
+        worker: WorkerId,
+        demand: Option<&Demand>,
+    ) {
+        let reason = format!("round {}", self.waves[wave.at()].row.round);
+        self.grant(ctx, wave, work, (worker, demand), None, brief, reason);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where a lease comes into being")]
@@ -267,7 +348,7 @@ impl Plan {
         ctx: &mut Context<'_, '_>,
         wave: WaveIx,
         work: LeaseWork,
-        worker: WorkerId,
+        (worker, demand): (WorkerId, Option<&Demand>),
         lost_after_ms: Option<u64>,
         brief: WorkBrief,
         text: String,
@@ -276,11 +357,18 @@ impl Plan {
             return;
         };
         let base = match work.kind() {
-            LeaseKind::Task => self.row.tree,
+            LeaseKind::Task | LeaseKind::Coordinate => self.row.tree,
             LeaseKind::Integrate | LeaseKind::Validate => self.waves[wave.at()].row.target,
         };
+        let id = LeaseId((ctx.moment.draw)());
+        let account = ctx.fleet.worker(&worker).and_then(|worker| ctx.fleet.account_of(worker, demand));
+        if let Some(account) = &account {
+            let tried = ctx.fleet.accounts.on_granted(account, id);
+            ctx.effects.changes.extend(tried.map(Change::Account));
+        }
         let row = LeaseRow {
-            id: LeaseId((ctx.moment.draw)()),
+            id,
+            account,
             state: LeaseState::Granted,
             plan: self.id(),
             wave,

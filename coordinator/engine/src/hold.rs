@@ -4,14 +4,16 @@
 use std::fmt;
 
 use crate::{
+    account::{Account, AccountState, Trouble},
     engine::Engine,
     fleet::Fleet,
     grant::Slots,
-    ids::{Mono, TaskIx, WaveIx},
+    ids::{Mono, TaskIx, Utc, WaveIx},
+    model::Family,
     plan::{Plan, STANDARD_CAP, is_settled},
     row::Role,
     spec::{Demand, ThorKind, WorkspaceKind},
-    state::{PauseReason, PlanState, TaskState, WaveBlock, WaveState},
+    state::{PauseReason, PlanState, Purpose, TaskState, WaveBlock, WaveState},
 };
 
 /// Why a wave or a task is not granted anything now.
@@ -39,6 +41,15 @@ pub enum HoldReason {
     NoWorker(Missing),
     /// Every worker that could do it is full.
     NoSlot,
+    /// The account that it would spend from is in trouble; in so many ms it is tried again, if that is
+    /// known.
+    AccountInTrouble {
+        account: Account,
+        trouble: Trouble,
+        ms: Option<u64>,
+    },
+    /// The coordinator's model is asked first.
+    Counsel(Purpose),
     /// The verdict comes from outside of the workers.
     ExternalVerdict,
     /// It is granted in this very step.
@@ -51,6 +62,10 @@ pub enum Missing {
     Any,
     Role(Role),
     Runner(String),
+    /// A runner that can be asked for models of this family.
+    Model(String, Family),
+    /// Credentials that are accepted: this account's are not.
+    Credentials(Account),
     Labels(Vec<String>),
 }
 
@@ -72,6 +87,8 @@ impl HoldReason {
             Self::MaxAgents(_) => "max_agents",
             Self::NoWorker(_) => "no_worker",
             Self::NoSlot => "no_slot",
+            Self::AccountInTrouble { .. } => "account_in_trouble",
+            Self::Counsel(_) => "counsel",
             Self::ExternalVerdict => "external_verdict",
             Self::Next => "next",
         }
@@ -96,6 +113,14 @@ impl fmt::Display for HoldReason {
             Self::MaxAgents(most) => write!(f, "{most} agents at work, the coordinator's limit"),
             Self::NoWorker(missing) => missing.fmt(f),
             Self::NoSlot => f.write_str("every worker that could do it is full"),
+            Self::AccountInTrouble { account, trouble, ms: Some(ms) } => {
+                write!(f, "{account} {}; tried again in {} s", trouble.words(), ms.div_ceil(1000))
+            }
+            Self::AccountInTrouble { account, trouble, ms: None } => {
+                write!(f, "{account} {}; one task tries whether it answers again", trouble.words())
+            }
+            Self::Counsel(Purpose::Briefing) => f.write_str("the coordinator's briefing"),
+            Self::Counsel(Purpose::Triage) => f.write_str("the coordinator's triage"),
             Self::ExternalVerdict => f.write_str("a verdict from outside"),
             Self::Next => f.write_str("next to be granted"),
         }
@@ -113,6 +138,15 @@ impl fmt::Display for Missing {
             Self::Any => f.write_str("no worker is connected"),
             Self::Role(role) => write!(f, "no connected worker has the role {role}"),
             Self::Runner(runner) => write!(f, "no connected worker has the runner {runner}"),
+            Self::Model(runner, family) => {
+                write!(f, "no connected worker's {runner} can be asked for {family}")
+            }
+            Self::Credentials(account) => write!(
+                f,
+                "{account} is not accepted: mend its credentials on the worker, then restart it or run `wavegate \
+                 accounts clear {} {}`",
+                account.runner, account.fingerprint
+            ),
             Self::Labels(labels) => write!(f, "no connected worker has the labels {}", labels.join(", ")),
         }
     }
@@ -121,18 +155,27 @@ impl fmt::Display for Missing {
 impl Fleet {
     /// What is missing for such a lease, if no connected worker can ever do it as things are.
     pub(crate) fn missing(&self, role: Role, demand: Option<&Demand>) -> Option<Missing> {
-        if self.connected().any(|worker| worker.can(role, demand)) {
+        if self.connected().any(|worker| self.able(worker, role, demand)) {
             return None;
         }
-        let has = |demand: Option<&Demand>| self.connected().any(|worker| worker.can(role, demand));
+        let has = |demand: Option<&Demand>| self.connected().any(|worker| worker.has(role, demand));
+        let refused = self.connected().find(|worker| worker.has(role, demand));
+        if let Some(account) = refused.and_then(|worker| self.account_of(worker, demand)) {
+            return Some(Missing::Credentials(account));
+        }
         let awake = self.connected().any(|worker| worker.is_awake());
         Some(match demand {
             _ if !awake => Missing::Any,
             _ if !has(None) => Missing::Role(role),
-            Some(demand) if !has(Some(&Demand { requires: Vec::new(), ..demand.clone() })) => {
-                Missing::Runner(demand.runner.clone())
+            Some(demand) => {
+                let runner = Demand { requires: Vec::new(), family: None, runner: demand.runner.clone() };
+                let model = Demand { family: demand.family, ..runner.clone() };
+                match demand.family {
+                    _ if !has(Some(&runner)) => Missing::Runner(runner.runner),
+                    Some(family) if !has(Some(&model)) => Missing::Model(runner.runner, family),
+                    _ => Missing::Labels(demand.requires.clone()),
+                }
             }
-            Some(demand) => Missing::Labels(demand.requires.clone()),
             None => Missing::Role(role),
         })
     }
@@ -142,12 +185,13 @@ impl Engine {
     /// Why the waves and tasks of a plan wait; those that do not wait are left out. None: no such
     /// open plan.
     #[must_use]
-    pub fn holds(&self, plan: crate::ids::PlanId, now: Mono) -> Option<Holds> {
+    pub fn holds(&self, plan: crate::ids::PlanId, now: Mono, utc: Utc) -> Option<Holds> {
+        let now = Moments { mono: now, utc };
         let plan = self.plans.get(&plan)?;
         let whole = self.plan_hold(plan);
         let mut holds = Holds::default();
         for wave in (0..plan.waves.len() as u32).map(WaveIx) {
-            if let Some(reason) = self.wave_hold(plan, wave, whole.as_ref()) {
+            if let Some(reason) = self.wave_hold(plan, wave, now, whole.as_ref()) {
                 holds.waves.push((wave, reason));
             }
         }
@@ -172,7 +216,13 @@ impl Engine {
         }
     }
 
-    fn wave_hold(&self, plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> Option<HoldReason> {
+    fn wave_hold(
+        &self,
+        plan: &Plan,
+        wave: WaveIx,
+        now: Moments,
+        whole: Option<&HoldReason>,
+    ) -> Option<HoldReason> {
         let row = &plan.waves[wave.at()];
         match row.row.state {
             WaveState::Waiting => Some(waiting_wave(plan, wave, whole)),
@@ -181,17 +231,21 @@ impl Engine {
                 None
             }
             WaveState::Integrating | WaveState::Publishing => {
-                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Executor, None)))
+                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Executor, None, now)))
             }
             WaveState::Validating if plan.shape.thor == ThorKind::External => {
                 Some(HoldReason::ExternalVerdict)
             }
-            WaveState::Validating => Some(whole.cloned().unwrap_or_else(|| self.thor_hold(plan, wave))),
-            WaveState::Running | WaveState::Done | WaveState::Cancelled => None,
+            WaveState::Validating => Some(whole.cloned().unwrap_or_else(|| self.thor_hold(plan, wave, now))),
+            WaveState::Running => {
+                let (role, demand) = duty_of(plan, wave)?;
+                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(role, demand.as_ref(), now)))
+            }
+            WaveState::Done | WaveState::Cancelled => None,
         }
     }
 
-    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Mono, whole: Option<&HoldReason>) -> HoldReason {
+    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Moments, whole: Option<&HoldReason>) -> HoldReason {
         let (shape, _) = plan.task(task);
         if let Some(whole) = whole {
             return whole.clone();
@@ -216,9 +270,14 @@ impl Engine {
             return HoldReason::Dependencies(unmet);
         }
         if let Some(until) = plan.delayed.get(&task) {
-            return HoldReason::Delay { ms: until.since(now) };
+            return HoldReason::Delay { ms: until.since(now.mono) };
         }
-        self.limit(plan).unwrap_or_else(|| self.full_or_missing(Role::Executor, Some(&shape.demand)))
+        if let Some(purpose) =
+            plan.waves[shape.wave.at()].row.counsel.filter(|_| plan.tasks[task.at()].awaits_counsel)
+        {
+            return HoldReason::Counsel(purpose);
+        }
+        self.limit(plan).unwrap_or_else(|| self.full_or_missing(Role::Executor, Some(&shape.demand), now))
     }
 
     /// The limit on agents that keeps the plan from one more task lease.
@@ -231,26 +290,59 @@ impl Engine {
         (open >= most).then_some(HoldReason::MaxAgents(most))
     }
 
+    /// The trouble of the account by which it could be done soonest, when every one is in trouble.
+    fn account_hold(&self, role: Role, demand: Option<&Demand>, now: Moments) -> Option<HoldReason> {
+        let able = || self.fleet.connected().filter(|worker| self.fleet.able(worker, role, demand));
+        if able().any(|worker| self.fleet.can(worker, role, demand)) {
+            return None;
+        }
+        let troubles = able().filter_map(|worker| {
+            let account = self.fleet.account_of(worker, demand)?;
+            let (trouble, ms) = match self.fleet.accounts.state(&account) {
+                AccountState::Waiting { trouble, until } => {
+                    (trouble, Some(u64::try_from(until.0.saturating_sub(now.utc.0)).unwrap_or(0)))
+                }
+                AccountState::Probing { trouble, .. } => (trouble, None),
+                AccountState::Open | AccountState::Refused => return None,
+            };
+            Some((ms, account, trouble))
+        });
+        let (ms, account, trouble) = troubles.min()?;
+        Some(HoldReason::AccountInTrouble { account, trouble, ms })
+    }
+
     /// A free Thor that did the work itself is none while another one could come free.
-    fn thor_hold(&self, plan: &Plan, wave: WaveIx) -> HoldReason {
-        let reason = self.full_or_missing(Role::Thor, None);
+    fn thor_hold(&self, plan: &Plan, wave: WaveIx, now: Moments) -> HoldReason {
+        let demand = plan.thor_demand();
+        let reason = self.full_or_missing(Role::Thor, demand.as_ref(), now);
         let slots = Slots::new(&self.fleet, &self.index);
-        if reason == HoldReason::Next && slots.choose_thor(&self.fleet, &plan.authors(wave)).is_none() {
+        let thor = || slots.choose_thor(&self.fleet, demand.as_ref(), &plan.authors(wave));
+        if reason == HoldReason::Next && thor().is_none() {
             return HoldReason::NoSlot;
         }
         reason
     }
 
-    fn full_or_missing(&self, role: Role, demand: Option<&Demand>) -> HoldReason {
+    fn full_or_missing(&self, role: Role, demand: Option<&Demand>, now: Moments) -> HoldReason {
         if let Some(missing) = self.fleet.missing(role, demand) {
             return HoldReason::NoWorker(missing);
         }
+        if let Some(trouble) = self.account_hold(role, demand, now) {
+            return trouble;
+        }
         let free = self.fleet.connected().any(|worker| {
             let slots = worker.row.slots.map_or(u64::MAX, u64::from);
-            worker.can(role, demand) && self.index.count_of(&worker.row.id) < slots
+            self.fleet.can(worker, role, demand) && self.index.count_of(&worker.row.id) < slots
         });
         if free { HoldReason::Next } else { HoldReason::NoSlot }
     }
+}
+
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    mono: Mono,
+    utc: Utc,
 }
 
 /// What waits in a plan, and why.
@@ -273,17 +365,23 @@ fn waiting_wave(plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> HoldRe
     }
 }
 
-/// Whether a wave in this state waits for a lease of the coordinator's own doing.
-pub(crate) fn duty_role(plan: &Plan, wave: WaveIx) -> Option<Role> {
+/// The lease of the coordinator's own doing that a wave waits for: who may have it, and with what.
+pub(crate) fn duty_of(plan: &Plan, wave: WaveIx) -> Option<(Role, Option<Demand>)> {
     let wave = &plan.waves[wave.at()];
     if wave.duty.is_some() {
         return None;
     }
     match wave.row.state {
-        WaveState::Validating => (plan.shape.thor == ThorKind::Worker).then_some(Role::Thor),
-        WaveState::Integrating => (plan.shape.workspace != WorkspaceKind::None).then_some(Role::Executor),
+        WaveState::Validating => {
+            (plan.shape.thor != ThorKind::External).then(|| (Role::Thor, plan.thor_demand()))
+        }
+        WaveState::Integrating => {
+            (plan.shape.workspace != WorkspaceKind::None).then_some((Role::Executor, None))
+        }
+        WaveState::Running => {
+            wave.row.counsel.is_some().then(|| (Role::Coordinator, Some(plan.counsel_demand())))
+        }
         WaveState::Waiting
-        | WaveState::Running
         | WaveState::Publishing
         | WaveState::Done
         | WaveState::Blocked(_)

@@ -2,10 +2,11 @@
 //! person, a peer, the store or the clock, so none is taken for granted.
 
 use crate::{
+    account::Account,
     config::ConfigError,
     ids::{Digest, LeaseId, PlanId, SessionId, WorkerId},
-    row::{PastLease, Report, Role, Runner, Usage, Verdict},
-    spec::PlanShape,
+    row::{ModelUsage, PastLease, Report, Role, Runner, Usage, Verdict},
+    spec::{Budget, PlanShape},
     state::{Mode, ReleaseReason},
     words::words,
 };
@@ -46,8 +47,9 @@ pub enum Input {
     Resume {
         plan: PlanId,
         by: String,
-        add_tokens: u64,
-        add_micro_usd: u64,
+        /// The key of the task whose budget grows; the plan's does without one.
+        task: Option<String>,
+        add: Budget,
     },
     Cancel {
         plan: PlanId,
@@ -81,6 +83,11 @@ pub enum Input {
     },
     ForgetWorker {
         worker: WorkerId,
+        by: String,
+    },
+    /// Somebody says that an account can be used again.
+    ClearAccount {
+        account: Account,
         by: String,
     },
     /// A message of an open session, or its end.
@@ -133,6 +140,8 @@ pub enum SessionEvent {
     Progress {
         lease: LeaseId,
         usage: Usage,
+        /// What each model used so far.
+        models: Vec<ModelUsage>,
     },
     /// `past` is what the store says of a lease that the engine does not keep.
     Finished {
@@ -215,6 +224,8 @@ pub enum Refusal {
     NoWorker(WorkerId),
     #[error("worker {0} is connected: drain and stop it first")]
     WorkerConnected(WorkerId),
+    #[error("{0} is in no trouble: there is nothing to clear")]
+    AccountOpen(Account),
     #[error("the session is not open")]
     NoSession,
     #[error("task {task}: {error}")]

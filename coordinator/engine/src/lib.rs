@@ -5,6 +5,7 @@
 //! [`Moment`]; what is to be written and sent comes out as [`Effects`]. Deliberately has no async,
 //! clock, randomness, SQL, sockets or logging: the same inputs give the same decisions.
 
+mod account;
 mod config;
 mod deadline;
 mod effect;
@@ -15,6 +16,7 @@ mod grant;
 mod hold;
 mod ids;
 mod input;
+pub mod model;
 mod plan;
 mod row;
 mod session;
@@ -23,6 +25,7 @@ mod state;
 mod transition;
 mod words;
 
+pub use account::*;
 pub use config::*;
 pub use effect::*;
 pub use engine::Engine;

@@ -2,9 +2,10 @@
 //! knows, but for who is connected and when they were last heard, can be rebuilt from these.
 
 use crate::{
+    account::Account,
     ids::{Digest, LeaseId, PlanId, TaskIx, Utc, WaveIx, WorkerId},
     spec::{Budget, PlanShape},
-    state::{LeaseState, Mode, PlanState, TaskState, Tier, WaveState},
+    state::{LeaseState, Mode, PlanState, Purpose, TaskState, Tier, WaveState},
     words::words,
 };
 
@@ -39,6 +40,10 @@ pub struct WaveRow {
     pub integrate_failures: u32,
     /// Validate leases of this round that were lost, failed or answered nonsense.
     pub validate_failures: u32,
+    /// What the coordinator's model is to be asked for; its tasks that await that are held meanwhile.
+    pub counsel: Option<Purpose>,
+    /// Coordinate leases for it that were lost, failed or answered nonsense.
+    pub counsel_failures: u32,
 }
 
 /// A task's durable state.
@@ -52,6 +57,12 @@ pub struct TaskRow {
     pub rejections: u32,
     /// Challenged: the next attempt gives evidence only, its changes are not taken.
     pub evidence_only: bool,
+    /// Held until the coordinator's model has given its counsel to the wave.
+    pub awaits_counsel: bool,
+    /// What its attempts have used.
+    pub spent: Usage,
+    /// What its attempts may use: the file's, and what a person added.
+    pub budget: Budget,
     /// The newest accepted successful result.
     pub result: Option<TaskResult>,
 }
@@ -80,6 +91,8 @@ pub struct LeaseRow {
     /// The wave's round when it was granted.
     pub round: u32,
     pub worker: WorkerId,
+    /// What an agent spends from; absent for work without one.
+    pub account: Option<Account>,
     /// Workspace dir: the plan's tree that the work starts from; absent for an empty one.
     pub base: Option<Digest>,
     pub lost_after_ms: u64,
@@ -96,6 +109,7 @@ pub enum LeaseWork {
     Task { task: TaskIx, attempt: u32 },
     Integrate,
     Validate { candidate: Digest },
+    Coordinate { purpose: Purpose },
 }
 
 words! {
@@ -104,6 +118,7 @@ words! {
         Task = "task",
         Integrate = "integrate",
         Validate = "validate",
+        Coordinate = "coordinate",
     }
 }
 
@@ -115,6 +130,7 @@ impl LeaseWork {
             Self::Task { .. } => LeaseKind::Task,
             Self::Integrate => LeaseKind::Integrate,
             Self::Validate { .. } => LeaseKind::Validate,
+            Self::Coordinate { .. } => LeaseKind::Coordinate,
         }
     }
 }
@@ -157,6 +173,18 @@ impl Usage {
         }
     }
 
+    /// This, or the other where that is more, for each figure.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        let missing = self.tokens().saturating_sub(other.tokens());
+        Self {
+            tokens_in: other.tokens_in.saturating_add(missing),
+            tokens_out: other.tokens_out,
+            tokens_cached: other.tokens_cached.max(self.tokens_cached),
+            cost_micro_usd: self.cost_micro_usd.max(other.cost_micro_usd),
+        }
+    }
+
     /// What counts to a token budget: in and out; cached tokens are part of neither.
     #[must_use]
     pub const fn tokens(self) -> u64 {
@@ -174,6 +202,25 @@ words! {
         Skipped = "skipped",
         /// Integration: results change the same path differently.
         Conflict = "conflict",
+        /// The agent was denied what it needed.
+        Denied = "denied",
+        TurnLimit = "turn_limit",
+        /// The agent used up the budget that it was given.
+        BudgetLimit = "budget_limit",
+        /// The model refused.
+        Refused = "refused",
+        /// A signal that nobody here sent ended the agent's program.
+        Killed = "killed",
+        /// The agent's program ended without a result that can be read.
+        Nonsense = "nonsense",
+        /// The account's limit is reached.
+        UsageLimit = "usage_limit",
+        /// The account's credentials are not accepted.
+        BadCredentials = "bad_credentials",
+        /// The provider is overloaded.
+        Overloaded = "overloaded",
+        /// The provider cannot be reached.
+        Unreachable = "unreachable",
     }
 }
 
@@ -198,6 +245,77 @@ pub struct Report {
     /// Integrate: for each task that must go back, what it conflicts with.
     pub conflicts: Vec<Finding>,
     pub verdict: Option<Verdict>,
+    /// What an agent that did the work says of itself; all empty where there was none.
+    pub talk: Talk,
+    /// Coordinate.
+    pub counsel: Option<Counsel>,
+}
+
+/// What an agent says of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Talk {
+    /// The model that answered; empty when nobody did.
+    pub model: String,
+    /// By which its program can go on; empty where it cannot.
+    pub session: String,
+    /// The fingerprint of the account that was spent from.
+    pub account: String,
+    /// What each model used; together the report's usage.
+    pub models: Vec<ModelUsage>,
+    /// What it was denied.
+    pub findings: Vec<Finding>,
+    /// How long the account is of no use, where somebody said.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What one model used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelUsage {
+    pub model: String,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    /// Millionths of a US dollar; absent when unknown.
+    pub cost_micro_usd: Option<u64>,
+    pub cost_source: CostSource,
+    /// Requests that were answered, as far as the agent tells them.
+    pub calls: u32,
+}
+
+impl ModelUsage {
+    /// The same as budgets count it: what was written to the provider's cache is input.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            tokens_in: self.tokens_in.saturating_add(self.cache_write),
+            tokens_out: self.tokens_out,
+            tokens_cached: self.cache_read,
+            cost_micro_usd: self.cost_micro_usd,
+        }
+    }
+}
+
+words! {
+    /// Where a cost is from.
+    #[derive(Default)]
+    pub enum CostSource {
+        /// It is not known.
+        #[default]
+        Unknown = "unknown",
+        /// The agent's own word.
+        Agent = "agent",
+        /// Tokens by the price table.
+        Prices = "prices",
+    }
+}
+
+/// What the coordinator's model says to the executors of a wave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counsel {
+    pub note: String,
+    /// By the key of the task.
+    pub tasks: Vec<Finding>,
 }
 
 words! {
@@ -216,6 +334,16 @@ pub struct Verdict {
     pub decision: Decision,
     pub findings: Vec<Finding>,
     pub evidence: Vec<Evidence>,
+    /// What an agent that judged says of each gate.
+    pub gates: Vec<Gate>,
+}
+
+/// One thing that a wave is judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    pub name: String,
+    pub passed: bool,
+    pub notes: String,
 }
 
 /// What is wrong, by the key of the task; an empty key means the whole wave.
@@ -277,6 +405,8 @@ pub struct Runner {
     pub version: String,
     /// A fingerprint; empty where there is none.
     pub account: String,
+    /// The families of models that it can be asked for, by their words; empty: any.
+    pub models: Vec<String>,
 }
 
 /// A lease that the engine no longer keeps, as the store remembers it.

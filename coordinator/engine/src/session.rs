@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    account::{Account, AccountState},
     effect::{Change, EventKind, Message, Reply, Send},
     engine::{Engine, Occasion},
     fleet::Session,
     ids::{LeaseId, SessionId, WorkerId},
     input::{Hello, Refusal, SessionEvent},
-    row::{PastLease, Report, Usage, WorkerRow},
+    row::{ModelUsage, PastLease, Report, Usage, WorkerRow},
     state::{LeaseState, ReleaseReason},
     transition::LeaseEvent,
 };
@@ -33,7 +34,9 @@ impl Engine {
                 self.on_heartbeat(occasion, session, &worker, number, &held, last_grant);
             }
             SessionEvent::Started { lease } => self.on_started(occasion, &worker, lease),
-            SessionEvent::Progress { lease, usage } => self.on_progress(occasion, &worker, lease, usage),
+            SessionEvent::Progress { lease, usage, models } => {
+                self.on_progress(occasion, &worker, lease, usage, models);
+            }
             SessionEvent::Finished { lease, report, past } => {
                 self.on_finished(occasion, session, &worker, lease, *report, past);
             }
@@ -80,7 +83,20 @@ impl Engine {
             let reason = "it was asked to drain before this session".to_owned();
             say(occasion, session, Message::Drain { reason });
         }
+        if !same_instance {
+            self.try_accounts_again(occasion, &hello);
+        }
         self.resume(occasion, session, &hello, same_instance);
+    }
+
+    /// A worker that starts anew may have been given other credentials under the same account.
+    fn try_accounts_again(&mut self, occasion: &mut Occasion<'_, '_>, hello: &Hello) {
+        for runner in &hello.runners {
+            let account = Account { runner: runner.name.clone(), fingerprint: runner.account.clone() };
+            if self.fleet.accounts.state(&account) == AccountState::Refused {
+                occasion.effects.changes.extend(self.fleet.accounts.clear(&account).map(Change::Account));
+            }
+        }
     }
 
     fn worker_row(&self, occasion: &Occasion<'_, '_>, hello: &Hello) -> WorkerRow {
@@ -173,6 +189,7 @@ impl Engine {
         worker: &WorkerId,
         lease: LeaseId,
         usage: Usage,
+        models: Vec<ModelUsage>,
     ) {
         self.with_own_lease(occasion, worker, lease, |plan, ctx| {
             plan.prove_held(ctx, lease);
@@ -180,7 +197,17 @@ impl Engine {
             if let Some(lease) = plan.leases.get_mut(&lease).filter(|lease| lease.row.state.is_open()) {
                 lease.row.progress = usage;
                 let row = lease.row.clone();
-                ctx.effects.changes.push(Change::Lease { was: row.state.name(), row });
+                ctx.effects.changes.push(Change::Lease { was: row.state.name(), row: row.clone() });
+                if !models.is_empty() {
+                    ctx.effects.changes.push(Change::Used { lease: row.id, models });
+                }
+                // It is being answered: what waits for this account need not wait for its end.
+                if usage.tokens() > 0
+                    && let Some(account) = &row.account
+                    && let Some(changed) = ctx.fleet.accounts.on_answered(account, row.id)
+                {
+                    plan.tell_account(ctx, &row, changed);
+                }
             }
         });
     }

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Digest, PlanId, TaskIx, WaveIx};
+use crate::{
+    ids::{Digest, PlanId, TaskIx, WaveIx},
+    model::{self, Family, Route},
+};
 
 /// A whole plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +31,32 @@ pub struct PlanSpec {
     pub budget: Budget,
     #[serde(default)]
     pub thor: ThorKind,
+    /// The agent that judges under [`ThorKind::Agent`].
+    #[serde(default)]
+    pub thor_agent: AgentChoice,
+    /// The runner of the coordinator's own model; which model that is, the tier says.
+    #[serde(default = "default_agent")]
+    pub coordinator_runner: String,
     pub waves: Vec<WaveSpec>,
+}
+
+/// A runner and the model that it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentChoice {
+    pub runner: String,
+    /// A name that the runner's program takes; empty: its own default.
+    pub model: String,
+}
+
+impl Default for AgentChoice {
+    /// The validator is a sonnet.
+    fn default() -> Self {
+        Self { runner: DEFAULT_AGENT.to_owned(), model: Family::Sonnet.as_str().to_owned() }
+    }
+}
+
+fn default_agent() -> String {
+    DEFAULT_AGENT.to_owned()
 }
 
 /// What the plan works on.
@@ -62,9 +90,11 @@ pub enum WorkspaceKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum ThorKind {
-    /// A worker with the role thor.
+    /// A worker with the role thor, by the `verify` commands alone.
     #[default]
     Worker,
+    /// An agent on a worker with the role thor, after the `verify` commands have run.
+    Agent,
     /// A person or a system outside, over `ThorService/SubmitVerdict`.
     External,
 }
@@ -98,6 +128,16 @@ pub struct Budget {
     /// Millionths of a US dollar.
     #[serde(default)]
     pub micro_usd: Option<u64>,
+}
+
+impl Budget {
+    /// With so much more; where there is no limit, there stays none.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        let add =
+            |limit: Option<u64>, more: Option<u64>| limit.map(|it| it.saturating_add(more.unwrap_or(0)));
+        Self { tokens: add(self.tokens, more.tokens), micro_usd: add(self.micro_usd, more.micro_usd) }
+    }
 }
 
 /// One wave.
@@ -169,13 +209,35 @@ pub struct TaskSpec {
     #[serde(default)]
     pub setup: Vec<String>,
     #[serde(default)]
-    pub permissions: Option<String>,
+    pub permissions: Permissions,
+    /// Tools that an agent may use besides, in the words of its runner's program.
+    #[serde(default)]
+    pub allowed_tools: Vec<String>,
+    /// What its attempts may spend together.
+    #[serde(default)]
+    pub budget: Budget,
     /// Names of variables that the worker resolves.
     #[serde(default)]
     pub env: Vec<String>,
     #[serde(default)]
     pub skip_if: Option<String>,
 }
+
+/// What an agent may do without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Permissions {
+    /// Look only.
+    Read,
+    /// Change files inside the workspace.
+    #[default]
+    Edit,
+    /// Anything; only on workers whose operator allows it.
+    Full,
+}
+
+/// The label of workers whose operator allows [`Permissions::Full`].
+pub const FULL_PERMISSIONS_LABEL: &str = "permissions=full";
 
 /// What a task does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +308,8 @@ pub struct PlanShape {
     /// The tree that the plan starts from; absent for an empty one.
     pub base: Option<Digest>,
     pub thor: ThorKind,
+    pub thor_agent: AgentChoice,
+    pub coordinator_runner: String,
     pub budget: Budget,
     pub waves: Vec<WaveShape>,
     pub tasks: Vec<TaskShape>,
@@ -269,6 +333,9 @@ pub struct TaskShape {
     pub depends_on: Vec<TaskIx>,
     pub demand: Demand,
     pub agent: bool,
+    pub budget: Budget,
+    /// What a person is told of its model at approval.
+    pub warning: Option<String>,
     pub max_failures: u32,
     pub on_lost: OnLost,
     pub lost_after_ms: Option<u64>,
@@ -278,6 +345,8 @@ pub struct TaskShape {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Demand {
     pub runner: String,
+    /// The family of models that the runner must be able to ask; absent: any.
+    pub family: Option<Family>,
     pub requires: Vec<String>,
 }
 
@@ -297,24 +366,90 @@ impl PlanSpec {
             });
         }
         let workspace = self.project.workspace;
-        PlanShape { id, name, workspace, base, thor: self.thor, budget: self.budget, waves, tasks }
+        PlanShape {
+            id,
+            name,
+            workspace,
+            base,
+            thor: self.thor,
+            thor_agent: self.thor_agent.clone(),
+            coordinator_runner: self.coordinator_runner.clone(),
+            budget: self.budget,
+            waves,
+            tasks,
+        }
     }
 }
 
 impl TaskSpec {
+    /// The model that an agent does it by.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        model::route(self)
+    }
+
     /// The part of the task that decisions need.
     #[must_use]
     pub fn shape(&self, wave: WaveIx) -> TaskShape {
+        let route = self.is_agent().then(|| self.route());
+        let mut requires = self.requires.clone();
+        if self.is_agent() && self.permissions == Permissions::Full {
+            requires.push(FULL_PERMISSIONS_LABEL.to_owned());
+        }
+        let family = route.as_ref().and_then(|route| route.family);
         TaskShape {
             key: self.key.clone(),
             wave,
             priority: self.priority,
             depends_on: self.depends_on.clone(),
-            demand: Demand { runner: self.runner.clone(), requires: self.requires.clone() },
+            demand: Demand { runner: self.runner.clone(), family, requires },
             agent: self.is_agent(),
+            budget: self.budget,
+            warning: route.and_then(|route| route.warning),
             max_failures: self.max_failures,
             on_lost: self.on_lost,
             lost_after_ms: self.lost_after_ms,
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A task for the agent that tasks have by default.
+    pub(crate) fn task(key: &str) -> TaskSpec {
+        TaskSpec {
+            key: key.to_owned(),
+            title: key.to_owned(),
+            work: WorkSpec::Do("do it".to_owned()),
+            runner: DEFAULT_AGENT.to_owned(),
+            model: None,
+            effort: 2,
+            priority: 2,
+            kind: "feature".to_owned(),
+            files: Vec::new(),
+            verify: Vec::new(),
+            criteria: Vec::new(),
+            depends_on: Vec::new(),
+            requires: Vec::new(),
+            timeout_ms: AGENT_TIMEOUT_MS,
+            max_failures: MAX_FAILURES,
+            on_lost: OnLost::Retry,
+            lost_after_ms: None,
+            setup: Vec::new(),
+            permissions: Permissions::default(),
+            allowed_tools: Vec::new(),
+            budget: Budget::default(),
+            env: Vec::new(),
+            skip_if: None,
+        }
+    }
+
+    #[test]
+    fn full_permissions_ask_for_a_worker_that_allows_them() {
+        let full = TaskSpec { permissions: Permissions::Full, ..task("a") };
+        assert_eq!(full.shape(WaveIx(0)).demand.requires, [FULL_PERMISSIONS_LABEL]);
+        assert!(task("a").shape(WaveIx(0)).demand.requires.is_empty());
     }
 }

@@ -50,6 +50,10 @@ words! {
         TargetMoved = "target_moved",
         /// Thor's lease failed or was lost three times.
         Validation = "validation",
+        /// The coordinator's model gave no counsel, twice.
+        Coordination = "coordination",
+        /// Another model than the tier's answered for the coordinator.
+        Tier = "tier",
         /// The store refused what a decision about this plan would have written.
         Store = "store",
     }
@@ -92,6 +96,24 @@ words! {
         Unable = "unable",
         /// The worker came back and never had the grant.
         Unanswered = "unanswered",
+        /// The account's limit is reached.
+        UsageLimit = "usage_limit",
+        /// The account's credentials are not accepted.
+        BadCredentials = "bad_credentials",
+        /// The provider is overloaded.
+        Overloaded = "overloaded",
+        /// The provider cannot be reached.
+        Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// What the coordinator's model is asked for.
+    pub enum Purpose {
+        /// Before a wave in mode max.
+        Briefing = "briefing",
+        /// After a rejection or repeated failures.
+        Triage = "triage",
     }
 }
 

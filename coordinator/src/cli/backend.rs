@@ -75,6 +75,12 @@ pub struct EmbeddedOptions {
     /// In-process workers with every role, each without a limit of slots. 0: none.
     pub workers: usize,
     pub max_agents: Option<u32>,
+    /// The worker's config file for the workers.
+    pub worker_config: Option<PathBuf>,
+    /// Agents may do anything that this process may.
+    pub allow_full: bool,
+    /// A price table over the built-in one.
+    pub prices: Option<PathBuf>,
     pub timings: Timings,
 }
 
@@ -85,6 +91,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     pub max_agents: Option<u32>,
     pub max_tier: MaxTier,
+    /// A price table over the built-in one.
+    pub prices: Option<PathBuf>,
     pub timings: Timings,
 }
 
@@ -109,6 +117,8 @@ pub struct Timings {
     pub retry_delays_ms: Vec<u64>,
     /// How long a plan of which nothing can run waits before it pauses.
     pub no_worker_after_ms: u64,
+    /// How long an account whose limit is reached waits where nobody says until when.
+    pub account_probe_ms: u64,
 }
 
 impl Default for Timings {
@@ -121,6 +131,7 @@ impl Default for Timings {
             kill_grace_ms: 5_000,
             retry_delays_ms: vec![5_000, 30_000, 120_000],
             no_worker_after_ms: 10 * 60_000,
+            account_probe_ms: 15 * 60_000,
         }
     }
 }

@@ -47,11 +47,12 @@ impl Connection {
     pub(crate) async fn resume(
         &self,
         plan: &str,
+        task: Option<&str>,
         add_tokens: u64,
         add_micro_usd: u64,
     ) -> Result<(), Failure> {
-        let request =
-            v1::ResumePlanRequest { plan: plan.to_owned(), by: actor::by(), add_tokens, add_micro_usd };
+        let (plan, task) = (plan.to_owned(), task.unwrap_or_default().to_owned());
+        let request = v1::ResumePlanRequest { plan, by: actor::by(), add_tokens, add_micro_usd, task };
         let answer = self.plans().resume_plan(request).await;
         answer.map_err(|status| self.failure(&status)).map(drop)
     }
@@ -61,6 +62,19 @@ impl Connection {
         let request = v1::GetReportRequest { plan: plan.to_owned() };
         let answer = self.plans().get_report(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status))
+    }
+
+    /// What the agent of a task is told.
+    pub(crate) async fn prompt(&self, plan: &str, task: &str) -> Result<v1::GetPromptResponse, Failure> {
+        let request = v1::GetPromptRequest { plan: plan.to_owned(), task: task.to_owned() };
+        let answer = self.plans().get_prompt(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status))
+    }
+
+    /// The accounts that agents spend from.
+    pub(crate) async fn accounts(&self) -> Result<Vec<v1::Account>, Failure> {
+        let answer = self.fleet().list_accounts(v1::ListAccountsRequest {}).await;
+        answer.map(|answer| answer.into_inner().accounts).map_err(|status| self.failure(&status))
     }
 
     /// The workers.

@@ -11,7 +11,7 @@ use tonic::{
 };
 use wavegate_proto::v1::{
     bulk_service_client::BulkServiceClient, fleet_service_client::FleetServiceClient,
-    plan_service_client::PlanServiceClient,
+    plan_service_client::PlanServiceClient, thor_service_client::ThorServiceClient,
 };
 
 use super::{args::ReachArgs, failure::Failure};
@@ -102,6 +102,12 @@ impl Connection {
     pub fn fleet(&self) -> FleetServiceClient<Service> {
         FleetServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Verdicts from outside of the workers.
+    #[must_use]
+    pub fn thor(&self) -> ThorServiceClient<Service> {
+        ThorServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     /// Artifacts.

@@ -2,7 +2,7 @@
 //! backend. Owns the order in which a coordinator is looked for.
 
 use super::{
-    args::{DEFAULT_URL, ReachArgs, quoted},
+    args::{AgentArgs, DEFAULT_URL, ReachArgs, quoted},
     backend::{Backend, EmbeddedCoordinator, EmbeddedOptions, Timings},
     client::{Connection, left_address},
     console::Console,
@@ -37,7 +37,7 @@ impl<B: Backend> Desk<B> {
         if !self.reach.database().exists() || left_address(&self.reach).is_some() {
             return Err(self.nobody());
         }
-        self.embed(0, None, Timings::default()).await
+        self.embed(0, None, &AgentArgs::default(), Timings::default()).await
     }
 
     /// The coordinator that is named or live: commands that wait for something to happen need one.
@@ -80,9 +80,12 @@ impl<B: Backend> Desk<B> {
         &self,
         workers: usize,
         max_agents: Option<u32>,
+        agents: &AgentArgs,
         timings: Timings,
     ) -> Result<Link<B::Embedded>, Failure> {
-        let options = EmbeddedOptions { db: self.reach.database(), workers, max_agents, timings };
+        let AgentArgs { worker_config, allow_full, prices } = agents.clone();
+        let db = self.reach.database();
+        let options = EmbeddedOptions { db, workers, max_agents, worker_config, allow_full, prices, timings };
         let embedded = self.backend.embed(options).await.map_err(Failure::Backend)?;
         let connection = Connection::open(embedded.url(), embedded.token()).await?;
         Ok(Link { connection, embedded: Some(embedded) })

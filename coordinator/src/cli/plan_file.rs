@@ -7,6 +7,7 @@ use wavegate_proto::v1;
 
 use super::{
     actor,
+    args::BudgetArgs,
     backend::{Backend, CheckedFile},
     client::Connection,
     desk::Desk,
@@ -62,6 +63,7 @@ impl PlanFile {
         &self,
         desk: &Desk<B>,
         connection: &Connection,
+        budget: &BudgetArgs,
     ) -> Result<v1::SubmitPlanResponse, Failure> {
         let base_tree = match &self.checked.base {
             Some(dir) => {
@@ -76,6 +78,8 @@ impl PlanFile {
             set: self.sets.clone().into_iter().collect(),
             base_tree,
             by: actor::by(),
+            budget_tokens: budget.budget_tokens,
+            budget_micro_usd: budget.budget_usd,
         };
         let answer = connection.plans().submit_plan(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| connection.failure(&status))

@@ -18,7 +18,9 @@ use wavegate_proto::v1;
 use super::{Options, embedded::Embedded, start, trees};
 use crate::{
     cli::{self, Backend, CheckedFile, Connection, EmbeddedOptions, MaxTier, ServeOptions},
-    planfile, rpc,
+    planfile,
+    prices::Prices,
+    rpc,
 };
 
 /// How long a short command may hold the database when a coordinator starts.
@@ -40,11 +42,18 @@ impl Backend for Program {
         if options.workers > 0 {
             timings.no_worker_pause_ms = timings.no_worker_pause_ms.min(EMBEDDED_NO_WORKER_MS);
         }
-        let config =
-            Config { max_agents: options.max_agents, max_tier: Tier::Opus, scope: Scope::Asked, timings };
+        let prices = read_prices(options.prices.as_deref())?;
+        let config = Config {
+            max_agents: options.max_agents,
+            max_tier: Tier::Opus,
+            scope: Scope::Asked,
+            timings,
+            prices: prices.blended(),
+        };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let leaves_address = options.workers > 0;
-        let options_of_start = Options { db: options.db, listen, config, patience: PATIENCE, leaves_address };
+        let options_of_start =
+            Options { db: options.db, listen, config, prices, patience: PATIENCE, leaves_address };
         Embedded::start(start(options_of_start).await?, options.workers).await
     }
 
@@ -59,12 +68,20 @@ impl Backend for Program {
             MaxTier::Opus => Tier::Opus,
         };
         let timings = engine_timings(&options.timings);
-        let config = Config { max_agents: options.max_agents, max_tier, scope: Scope::All, timings };
+        let prices = read_prices(options.prices.as_deref())?;
+        let config = Config {
+            max_agents: options.max_agents,
+            max_tier,
+            scope: Scope::All,
+            timings,
+            prices: prices.blended(),
+        };
         let db = options.db.display().to_string();
         let options = Options {
             db: options.db,
             listen: options.listen,
             config,
+            prices,
             patience: PATIENCE,
             leaves_address: true,
         };
@@ -77,7 +94,8 @@ impl Backend for Program {
 
     fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile {
         let reading = planfile::read(text, file_name, sets);
-        let outline = reading.spec.as_ref().map(rpc::outline_of);
+        let prices = Prices::built_in().blended();
+        let outline = reading.spec.as_ref().map(|spec| rpc::outline_of(spec, &prices));
         let base = reading.spec.as_ref().and_then(|spec| base_of(spec, file_name));
         let diagnostics = rpc::diagnostics_of(&reading);
         CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base }
@@ -102,6 +120,11 @@ fn base_of(spec: &PlanSpec, file_name: &str) -> Option<PathBuf> {
     Some(folder.join(repo))
 }
 
+/// The built-in prices, under those of the file.
+fn read_prices(file: Option<&Path>) -> anyhow::Result<Prices> {
+    Ok(file.map_or_else(|| Ok(Prices::built_in()), Prices::read)?)
+}
+
 fn engine_timings(timings: &cli::Timings) -> Timings {
     let delays = &timings.retry_delays_ms;
     let last = delays.last().copied().unwrap_or_default();
@@ -114,6 +137,7 @@ fn engine_timings(timings: &cli::Timings) -> Timings {
         kill_grace_ms: timings.kill_grace_ms,
         retry_delays_ms: [delay(0), delay(1), delay(2)],
         no_worker_pause_ms: timings.no_worker_after_ms,
+        account_probe_ms: timings.account_probe_ms,
         ..Timings::default()
     }
 }

@@ -24,6 +24,7 @@ pub use backend::Program;
 
 use crate::{
     driver::{Clock as _, Driver, Handle, StoreError, SystemClock},
+    prices::Prices,
     rpc::{self, Access, ServeError, Services, SessionOutbox, SessionTimings},
     store::{self, Files, OpenError},
 };
@@ -37,6 +38,7 @@ pub struct Options {
     pub db: PathBuf,
     pub listen: SocketAddr,
     pub config: Config,
+    pub prices: Prices,
     /// How long another coordinator may take to let go of the database.
     pub patience: Duration,
     /// Whether others are to find this one beside the database.
@@ -117,6 +119,7 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
         committed,
         stop: ended,
         sessions: Arc::new(AtomicU64::new(0)),
+        prices: Arc::new(options.prices),
     };
     let driver = thread::Builder::new()
         .name("driver".to_owned())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, oneshot};
 use wavegate_engine::{
-    Input, PendingVerdict, PlanId, Refusal, Reply, SessionEvent, SessionId, TaskIx, WaveIx,
+    AccountRow, Input, PendingVerdict, PlanId, Refusal, Reply, SessionEvent, SessionId, TaskIx, WaveIx,
 };
 
 use super::{Outgoing, Submission};
@@ -38,6 +38,7 @@ pub enum Look {
     Holds { plan: PlanId, answer: oneshot::Sender<Holds> },
     Connected { answer: oneshot::Sender<Vec<wavegate_engine::WorkerId>> },
     PendingVerdicts { answer: oneshot::Sender<Vec<PendingVerdict>> },
+    Accounts { answer: oneshot::Sender<Vec<AccountRow>> },
 }
 
 /// Why what waits waits, in words; computed when asked.
@@ -130,6 +131,13 @@ impl Handle {
     pub async fn pending_verdicts(&self) -> Result<Vec<PendingVerdict>, ApplyError> {
         let (answer, answered) = oneshot::channel();
         self.request(Request::Look { look: Look::PendingVerdicts { answer } }).await?;
+        answered.await.map_err(|_| ApplyError::Stopping)
+    }
+
+    /// Every account that ever was in trouble.
+    pub async fn accounts(&self) -> Result<Vec<AccountRow>, ApplyError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Look { look: Look::Accounts { answer } }).await?;
         answered.await.map_err(|_| ApplyError::Stopping)
     }
 

@@ -2,8 +2,8 @@
 
 use tokio::sync::mpsc;
 use wavegate_engine::{
-    Change, LeaseId, LeaseRow, Mono, PastLease, PlanId, PlanSnapshot, SessionId, Utc, WorkBrief, WorkerRow,
-    spec::PlanSpec,
+    AccountRow, Change, LeaseId, LeaseRow, Mono, PastLease, PlanId, PlanSnapshot, SessionId, Utc, WorkBrief,
+    WorkerRow, spec::PlanSpec,
 };
 
 use super::{Outgoing, Work};
@@ -57,6 +57,7 @@ pub trait Store {
 pub struct Snapshot {
     pub plans: Vec<PlanSnapshot>,
     pub workers: Vec<WorkerRow>,
+    pub accounts: Vec<AccountRow>,
 }
 
 /// Somebody else's change of `plans.parallel_mode`.

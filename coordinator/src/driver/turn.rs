@@ -70,9 +70,11 @@ impl Envelope {
             | Input::Retry { plan, .. }
             | Input::Resolve { plan, .. }
             | Input::ExternalVerdict { plan, .. } => Some(*plan),
-            Input::DrainWorker { .. } | Input::ForgetWorker { .. } | Input::Session { .. } | Input::Tick => {
-                None
-            }
+            Input::DrainWorker { .. }
+            | Input::ForgetWorker { .. }
+            | Input::ClearAccount { .. }
+            | Input::Session { .. }
+            | Input::Tick => None,
         }
     }
 
@@ -95,7 +97,8 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         outbox: O,
         requests: mpsc::Receiver<Request>,
     ) -> Result<Self, StoreError> {
-        engine.restore_workers(store.load()?.workers);
+        let stored = store.load()?;
+        engine.restore_workers(stored.workers, stored.accounts);
         let mut driver = Self {
             engine,
             store,
@@ -232,13 +235,14 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     fn answer_look(&self, look: Look) {
         match look {
             Look::Holds { plan, answer } => {
-                let holds = self.engine.holds(plan, self.clock.mono()).unwrap_or_default();
+                let holds = self.engine.holds(plan, self.clock.mono(), self.clock.utc()).unwrap_or_default();
                 drop(answer.send(Holds {
                     waves: holds.waves.into_iter().map(|(wave, reason)| (wave, reason.to_string())).collect(),
                     tasks: holds.tasks.into_iter().map(|(task, reason)| (task, reason.to_string())).collect(),
                 }));
             }
             Look::Connected { answer } => drop(answer.send(self.engine.connected())),
+            Look::Accounts { answer } => drop(answer.send(self.engine.accounts().cloned().collect())),
             Look::PendingVerdicts { answer } => drop(answer.send(self.engine.pending_verdicts())),
         }
     }

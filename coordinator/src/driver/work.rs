@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wavegate_engine::{
-    Digest, Finding, LeaseId, LeaseRow, PlanId,
-    spec::{TaskSpec, WorkspaceKind},
+    Counsel, Digest, Finding, LeaseId, LeaseRow, Outcome, OwnResult, PlanId, Purpose, Tier,
+    spec::{PlanSpec, TaskSpec, WaveSpec, WorkspaceKind},
 };
 
 /// A message that is ready for the wire, in our own types.
@@ -30,6 +30,9 @@ pub struct Work {
     /// The plan's vars.
     pub vars: BTreeMap<String, String>,
     pub workspace: WorkspaceKind,
+    /// What every agent of the plan is told: the plan without its waves, the wave without its tasks.
+    pub head: Box<PlanSpec>,
+    pub wave_spec: Box<WaveSpec>,
     pub body: WorkBody,
 }
 
@@ -40,8 +43,11 @@ pub enum WorkBody {
         spec: Box<TaskSpec>,
         base: Option<Digest>,
         layers: Vec<Digest>,
-        /// Of the newest round that sent the task (or its whole wave) back.
-        findings: Vec<Finding>,
+        /// The result that an agent's rework goes on from, where there is one.
+        own: Option<OwnResult>,
+        /// What is left of the task's own budget.
+        budget_micro_usd: Option<u64>,
+        story: Box<TaskStory>,
     },
     Integrate {
         base: Option<Digest>,
@@ -52,7 +58,57 @@ pub enum WorkBody {
         tasks: Vec<TaskToCheck>,
         /// The wave's own commands.
         verify: Vec<String>,
+        /// An agent judges, too.
+        by_agent: bool,
     },
+    Coordinate {
+        purpose: Purpose,
+        tier: Tier,
+        base: Option<Digest>,
+        /// The tasks that wait for the counsel.
+        tasks: Vec<TaskToCounsel>,
+    },
+}
+
+/// What came before an attempt at a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskStory {
+    /// Of the newest round that sent the task (or its whole wave) back.
+    pub findings: Vec<Finding>,
+    /// Only evidence is asked for.
+    pub evidence_only: bool,
+    /// What the tasks that it depends on gave, in plan order.
+    pub dependencies: Vec<TaskOutput>,
+    /// What the coordinator's model said last to the wave.
+    pub counsel: Option<Counsel>,
+    /// How the newest attempt that came to an end went.
+    pub last: Option<LastAttempt>,
+    /// The newest session of an agent of this task on the worker that has the lease.
+    pub session: Option<String>,
+}
+
+/// What a task gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskOutput {
+    pub key: String,
+    pub title: String,
+    pub summary: String,
+    pub output_json: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastAttempt {
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub summary: String,
+}
+
+/// One task to give counsel on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskToCounsel {
+    pub spec: TaskSpec,
+    pub story: TaskStory,
 }
 
 /// One task's result, by keys.
@@ -71,5 +127,7 @@ pub struct TaskToCheck {
     pub spec: TaskSpec,
     /// Its executor's summary.
     pub claim: String,
+    /// What its executor wrote, as JSON; empty when nothing.
+    pub output_json: String,
     pub changes: Option<Digest>,
 }

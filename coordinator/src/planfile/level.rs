@@ -27,6 +27,7 @@ pub(super) const PLAN: Level = Level {
         "constraints",
         "budget",
         "thor",
+        "coordinator",
         "defaults",
         "waves",
     ],
@@ -63,6 +64,17 @@ pub(super) const BUDGET: Level = Level {
     kept: &[],
     instead: &[("cost", "a limit in dollars is written as `usd`")],
 };
+
+pub(super) const THOR: Level = Level { name: "`thor`", used: &["runner", "model"], kept: &[], instead: &[] };
+
+pub(super) const COORDINATOR: Level = Level {
+    name: "`coordinator`",
+    used: &["runner"],
+    kept: &[],
+    instead: &[("model", TIER), ("tier", TIER)],
+};
+
+const TIER: &str = "the mode says it: sonnet in standard, opus in max";
 
 pub(super) const REQUIREMENT: Level = Level {
     name: "a requirement",
@@ -115,6 +127,8 @@ pub(super) const SETTINGS: Level = Level {
         "lost_after",
         "setup",
         "permissions",
+        "allowed_tools",
+        "budget",
         "env",
     ],
     kept: &[],
@@ -152,6 +166,8 @@ pub(super) const TASK: Level = Level {
         "lost_after",
         "setup",
         "permissions",
+        "allowed_tools",
+        "budget",
         "env",
     ],
     kept: &[
@@ -175,6 +191,7 @@ pub(super) const TASK: Level = Level {
         ("after", "the tasks to wait for are written as `depends_on`"),
         ("labels", "labels that a worker must have are written as `requires`"),
         ("retries", "how many failures block a task is written as `max_failures`"),
+        ("tools", "tools that an agent may use besides are written as `allowed_tools`"),
         ("workspace", "the workspace is written under `project`"),
         ("check", "commands that must exit 0 are written as `verify`"),
         ("test", "commands that must exit 0 are written as `verify`"),

@@ -4,6 +4,8 @@
 //! mistake is told. Deliberately opens no file, knows no database and starts nothing: the same text
 //! always gives the same reading. Text that holds `${name}` is left as it is.
 
+mod agent;
+mod budget;
 mod circle;
 mod dependencies;
 mod diagnostic;

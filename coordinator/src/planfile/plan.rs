@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use wavegate_engine::spec::{Budget, PlanSpec, ProjectSpec, ThorKind, WaveSpec, WorkspaceKind};
+use wavegate_engine::spec::{PlanSpec, ProjectSpec, TaskSpec, ThorKind, WaveSpec, WorkspaceKind};
 
 use super::{
-    MAX_BYTES, dependencies,
+    MAX_BYTES, agent, budget, dependencies,
     fields::{Field, Fields},
-    level::{BUDGET, PLAN, PROJECT, SETTINGS},
+    level::{PLAN, PROJECT, SETTINGS},
     node::{Node, Value},
     report::Report,
     settings::Settings,
@@ -20,8 +20,6 @@ use super::{
 const MAX_WAVES: usize = 1000;
 const MAX_TASKS: usize = 50_000;
 const MAX_NAME: usize = 200;
-/// More dollars than anyone gives an agent; keeps millionths in their type.
-const MAX_USD: f64 = 1e9;
 
 /// Reads the plan; `None` when it is no mapping at all.
 pub(super) fn read(
@@ -43,7 +41,7 @@ pub(super) fn read(
     let name = name(&fields, is_convergio, file_name, report);
     let project = project(&fields, report);
     let vars = vars::resolve(fields.get("vars").as_ref(), sets, report);
-    let thor = fields.get("thor").and_then(|f| f.choice(&THORS, report));
+    let thor = agent::thor(&fields, report);
     let waves = waves(&fields, project.workspace, report);
     Some(PlanSpec {
         name,
@@ -52,13 +50,20 @@ pub(super) fn read(
         vars,
         requirements: statement::requirements(&fields, &waves, report),
         constraints: statement::constraints(&fields, report),
-        budget: budget(&fields, report),
-        thor: thor.unwrap_or_default(),
+        budget: fields.get("budget").map(|f| budget::read(&f, report)).unwrap_or_default(),
+        thor: thor.kind.unwrap_or_else(|| default_thor(&waves)),
+        thor_agent: thor.agent,
+        coordinator_runner: agent::coordinator_runner(&fields, report),
         waves,
     })
 }
 
-const THORS: [(&str, ThorKind); 2] = [("worker", ThorKind::Worker), ("external", ThorKind::External)];
+/// What agents did is judged by an agent.
+fn default_thor(waves: &[WaveSpec]) -> ThorKind {
+    let mut tasks = waves.iter().flat_map(|wave| &wave.tasks);
+    if tasks.any(TaskSpec::is_agent) { ThorKind::Agent } else { ThorKind::Worker }
+}
+
 const WORKSPACES: [(&str, WorkspaceKind); 3] =
     [("dir", WorkspaceKind::Dir), ("none", WorkspaceKind::None), ("git", WorkspaceKind::Git)];
 
@@ -125,34 +130,6 @@ fn workspace(project: &Fields<'_>, report: &mut Report) -> WorkspaceKind {
         );
     }
     kind
-}
-
-fn budget(fields: &Fields<'_>, report: &mut Report) -> Budget {
-    let Some(field) = fields.get("budget") else {
-        return Budget::default();
-    };
-    if !matches!(field.node.value, Value::Map(_)) {
-        field.wrong("a mapping with `tokens`, `usd` or both", report);
-        return Budget::default();
-    }
-    let Some(budget) = Fields::of(field.node, "`budget`", report) else {
-        return Budget::default();
-    };
-    budget.note_unknown(&BUDGET, report);
-    Budget {
-        // What a database column holds.
-        tokens: budget.get("tokens").and_then(|f| f.whole(0..=i64::MAX as u64, report)),
-        micro_usd: budget.get("usd").and_then(|f| micro_usd(&f, report)),
-    }
-}
-
-fn micro_usd(field: &Field<'_>, report: &mut Report) -> Option<u64> {
-    let usd = field.node.value.as_number().and_then(|raw| raw.parse().ok());
-    let usd = usd.filter(|usd: &f64| (0.0..=MAX_USD).contains(usd));
-    if usd.is_none() {
-        field.wrong("a number of dollars, such as 2.50", report);
-    }
-    usd.map(|usd| (usd * 1e6).round() as u64)
 }
 
 fn waves(fields: &Fields<'_>, workspace: WorkspaceKind, report: &mut Report) -> Vec<WaveSpec> {

@@ -1,9 +1,10 @@
 //! How a task is run: the fields that a task and the plan's `defaults` share. Owns their checks and
 //! how a task's own value stands before the default.
 
-use wavegate_engine::spec::{OnLost, SHELL};
+use wavegate_engine::spec::{Budget, OnLost, Permissions, SHELL};
 
 use super::{
+    agent, budget,
     fields::{Field, Fields},
     near::did_you_mean,
     node::{Placed, shorten},
@@ -30,7 +31,9 @@ pub(super) struct Settings {
     pub(super) on_lost: Option<OnLost>,
     pub(super) lost_after_ms: Option<u64>,
     pub(super) setup: Option<Vec<String>>,
-    pub(super) permissions: Option<Placed<&'static str>>,
+    pub(super) permissions: Option<Placed<Permissions>>,
+    pub(super) allowed_tools: Option<Placed<Vec<String>>>,
+    pub(super) budget: Option<Budget>,
     pub(super) env: Option<Vec<String>>,
 }
 
@@ -39,8 +42,8 @@ impl Settings {
     pub(super) fn read(fields: &Fields<'_>, report: &mut Report) -> Self {
         let get = |name: &str| fields.get(name);
         Self {
-            runner: get("runner").and_then(|f| runner(&f, report)),
-            model: get("model").and_then(|f| placed_text(&f, report)),
+            runner: get("runner").and_then(|f| agent::runner(&f, report)),
+            model: get("model").and_then(|f| agent::model(&f, report)),
             effort: get("effort").and_then(|f| effort(&f, report)),
             priority: get("priority").and_then(|f| priority(&f, report)),
             kind: get("type").and_then(|f| kind(&f, report)),
@@ -51,6 +54,9 @@ impl Settings {
             lost_after_ms: get("lost_after").and_then(|f| f.duration_ms(report)),
             setup: get("setup").map(|f| f.plain_texts("a shell command", report)),
             permissions: get("permissions").and_then(|f| permissions(&f, report)),
+            allowed_tools: get("allowed_tools")
+                .map(|f| Placed { place: f.node.place, value: agent::tools(&f, report) }),
+            budget: get("budget").map(|f| budget::read(&f, report)),
             env: get("env").map(|f| env(&f, report)),
         }
     }
@@ -68,9 +74,9 @@ impl Settings {
         settings
     }
 
-    /// Those of a shell command, which has no runner to choose, no model and no permissions.
+    /// Those of a shell command, which has no runner to choose and nothing that is said to agents.
     pub(super) fn for_a_command(self) -> Self {
-        Self { runner: None, model: None, permissions: None, ..self }
+        Self { runner: None, model: None, permissions: None, allowed_tools: None, ..self }
     }
 
     /// These, and the defaults where they say nothing. A list replaces the default's list.
@@ -89,6 +95,8 @@ impl Settings {
             lost_after_ms: self.lost_after_ms.or(d.lost_after_ms),
             setup: self.setup.or(d.setup),
             permissions: self.permissions.or(d.permissions),
+            allowed_tools: self.allowed_tools.or(d.allowed_tools),
+            budget: self.budget.or(d.budget),
             env: self.env.or(d.env),
         }
     }
@@ -96,21 +104,6 @@ impl Settings {
 
 const ON_LOST: [(&str, OnLost); 3] =
     [("retry", OnLost::Retry), ("hold", OnLost::Hold), ("fail", OnLost::Fail)];
-
-fn placed_text(field: &Field<'_>, report: &mut Report) -> Option<Placed<String>> {
-    let value = field.text(report)?;
-    Some(Placed { place: field.node.place, value })
-}
-
-fn runner(field: &Field<'_>, report: &mut Report) -> Option<Placed<String>> {
-    let runner = placed_text(field, report)?;
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if runner.value.chars().all(is_name) {
-        return Some(runner);
-    }
-    field.wrong("the name of a runner, such as `claude` or `codex`", report);
-    None
-}
 
 fn effort(field: &Field<'_>, report: &mut Report) -> Option<u8> {
     let raw = field.node.value.as_word().unwrap_or("");
@@ -175,9 +168,11 @@ fn max_failures(field: &Field<'_>, report: &mut Report) -> Option<u32> {
     u32::try_from(failures).ok()
 }
 
-fn permissions(field: &Field<'_>, report: &mut Report) -> Option<Placed<&'static str>> {
-    let choices = [("read", "read"), ("edit", "edit"), ("full", "full")];
-    let value = field.choice(&choices, report)?;
+const PERMISSIONS: [(&str, Permissions); 3] =
+    [("read", Permissions::Read), ("edit", Permissions::Edit), ("full", Permissions::Full)];
+
+fn permissions(field: &Field<'_>, report: &mut Report) -> Option<Placed<Permissions>> {
+    let value = field.choice(&PERMISSIONS, report)?;
     Some(Placed { place: field.node.place, value })
 }
 

@@ -1,12 +1,16 @@
 //! One task of the file. Owns what it does, what must hold afterwards, and the defaults that depend
 //! on both; its dependencies are resolved when all tasks are known.
 
-use wavegate_engine::spec::{
-    AGENT_TIMEOUT_MS, DEFAULT_AGENT, MAX_FAILURES, OnLost, SHELL, SHELL_TIMEOUT_MS, TRIVIAL_KINDS, TaskSpec,
-    WorkSpec, WorkspaceKind,
+use wavegate_engine::{
+    model,
+    spec::{
+        AGENT_TIMEOUT_MS, DEFAULT_AGENT, MAX_FAILURES, OnLost, SHELL, SHELL_TIMEOUT_MS, TaskSpec, WorkSpec,
+        WorkspaceKind,
+    },
 };
 
 use super::{
+    agent,
     fields::Fields,
     level::TASK,
     name,
@@ -83,7 +87,7 @@ fn read_spec(
     let spec = TaskSpec {
         key: key.map(|key| key.value.clone()).unwrap_or_default(),
         title,
-        runner: settings.runner.map_or_else(|| default_runner(is_agent), |runner| runner.value),
+        runner: runner(&settings, is_agent),
         work,
         model: settings.model.as_ref().map(|m| m.value.clone()),
         effort: settings.effort.unwrap_or(EFFORT),
@@ -99,11 +103,13 @@ fn read_spec(
         on_lost: settings.on_lost.unwrap_or_else(|| OnLost::default_for(around.workspace)),
         lost_after_ms: settings.lost_after_ms,
         setup: settings.setup.unwrap_or_default(),
-        permissions: settings.permissions.map(|p| p.value.to_owned()),
+        permissions: settings.permissions.map(|p| p.value).unwrap_or_default(),
+        allowed_tools: settings.allowed_tools.map(|tools| tools.value).unwrap_or_default(),
+        budget: settings.budget.unwrap_or_default(),
         env: settings.env.unwrap_or_default(),
         skip_if,
     };
-    note_haiku(fields, &spec, settings.model.as_ref(), report);
+    note_model(fields, &spec, settings.model.as_ref(), report);
     Some(spec)
 }
 
@@ -122,9 +128,16 @@ fn title(fields: &Fields<'_>, work: Option<&Work>, report: &mut Report) -> Strin
     line.chars().take(TITLE - 1).chain(['…']).collect()
 }
 
-fn default_runner(is_agent: bool) -> String {
-    let runner = if is_agent { DEFAULT_AGENT } else { SHELL };
-    runner.to_owned()
+/// The runner that is written, else the one that the model's name tells.
+fn runner(settings: &Settings, is_agent: bool) -> String {
+    if !is_agent {
+        return SHELL.to_owned();
+    }
+    let told = || settings.model.as_ref().and_then(|model| model::runner_of(&model.value));
+    match &settings.runner {
+        Some(runner) => runner.value.clone(),
+        None => told().unwrap_or(DEFAULT_AGENT).to_owned(),
+    }
 }
 
 /// A command has only the shell, and a prompt anything else.
@@ -156,25 +169,20 @@ fn note_idle_settings(fields: &Fields<'_>, own: &Settings, work: &WorkSpec, repo
     };
     let model = own.model.as_ref().map(|model| ("model", model.place));
     let permissions = own.permissions.as_ref().map(|p| ("permissions", p.place));
-    for (name, place) in model.into_iter().chain(permissions) {
+    let tools = own.allowed_tools.as_ref().map(|tools| ("allowed_tools", tools.place));
+    for (name, place) in [model, permissions, tools].into_iter().flatten() {
         let what = &fields.what;
         report.warning(place, format!("`{name}` of {what} has no effect: a shell command is no agent"));
     }
 }
 
-fn note_haiku(fields: &Fields<'_>, spec: &TaskSpec, model: Option<&Placed<String>>, report: &mut Report) {
-    let Some(model) = model.filter(|_| spec.is_agent() && !spec.is_trivial()) else {
+/// What a person should know of the task's model; the rule is the engine's.
+fn note_model(fields: &Fields<'_>, spec: &TaskSpec, model: Option<&Placed<String>>, report: &mut Report) {
+    let Some(model) = model.filter(|_| spec.is_agent()) else {
         return;
     };
-    if model.value.to_ascii_lowercase().contains("haiku") {
-        report.warning(
-            model.place,
-            format!(
-                "{} will run on sonnet: `{}` is for trivial tasks alone (effort 1 and type {})",
-                fields.what,
-                shorten(&model.value),
-                TRIVIAL_KINDS.join(", ")
-            ),
-        );
+    agent::note_foreign_model(&fields.what, &spec.runner, model, report);
+    if let Some(warning) = spec.route().warning {
+        report.warning(model.place, warning);
     }
 }

@@ -13,6 +13,7 @@ use wavegate_engine::PlanId;
 use super::{Access, session::SessionTimings, status};
 use crate::{
     driver::{Handle, StoreError},
+    prices::Prices,
     store::{Epoch, artifacts::Artifacts, logs::Logs, reader::Reader},
 };
 
@@ -30,6 +31,7 @@ pub struct Services {
     pub epoch: Epoch,
     pub database_id: String,
     pub timings: SessionTimings,
+    pub prices: Arc<Prices>,
     /// Moves at every commit.
     pub committed: watch::Receiver<u64>,
     /// True when streams are to end.

@@ -1,7 +1,9 @@
 //! FleetService: the workers, as they are stored and as they are connected.
 
+use std::collections::BTreeMap;
+
 use tonic::{Request, Response, Status};
-use wavegate_engine::{Input, WorkerId};
+use wavegate_engine::{Account, AccountRow, AccountState, Input, WorkerId};
 use wavegate_proto::v1;
 
 use super::{Services, convert, desk::by, status};
@@ -39,6 +41,47 @@ impl v1::fleet_service_server::FleetService for FleetDesk {
         let worker = self.worker_id(&request.worker).await?;
         self.0.handle.apply(Input::DrainWorker { worker, by: by(request.by) }).await?;
         Ok(Response::new(v1::DrainWorkerResponse {}))
+    }
+
+    async fn list_accounts(
+        &self,
+        _: Request<v1::ListAccountsRequest>,
+    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
+        let known = self.0.handle.accounts().await?;
+        let workers = self.0.read(|reader| reader.workers()).await?;
+        let connected = self.0.handle.connected().await?;
+        let mut spenders: BTreeMap<Account, Vec<String>> = BTreeMap::new();
+        for worker in workers.iter().filter(|worker| connected.contains(&worker.row.id)) {
+            for runner in worker.row.runners.iter().filter(|runner| !runner.account.is_empty()) {
+                let account = Account { runner: runner.name.clone(), fingerprint: runner.account.clone() };
+                spenders.entry(account).or_default().push(worker.row.name.clone());
+            }
+        }
+        for row in &known {
+            spenders.entry(row.account.clone()).or_default();
+        }
+        let accounts = spenders.into_iter().map(|(account, workers)| {
+            let open = || AccountRow {
+                account: account.clone(),
+                state: AccountState::Open,
+                tries: 0,
+                note: String::new(),
+            };
+            let row = known.iter().find(|row| row.account == account).cloned().unwrap_or_else(open);
+            convert::account_into_proto(row, workers)
+        });
+        Ok(Response::new(v1::ListAccountsResponse { accounts: accounts.collect() }))
+    }
+
+    async fn clear_account(
+        &self,
+        request: Request<v1::ClearAccountRequest>,
+    ) -> Result<Response<v1::ClearAccountResponse>, Status> {
+        self.0.access.check(request.metadata())?;
+        let request = request.into_inner();
+        let account = Account { runner: request.runner, fingerprint: request.account };
+        self.0.handle.apply(Input::ClearAccount { account, by: by(request.by) }).await?;
+        Ok(Response::new(v1::ClearAccountResponse {}))
     }
 
     async fn forget_worker(

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use wavegate_engine::{LeaseId, LeaseWork, PlanId, PlanState};
+use wavegate_engine::{LeaseId, PlanId, PlanState};
 use wavegate_proto::{BULK_CHUNK_BYTES, v1};
 
-use super::{Services, status};
+use super::{Services, convert, status};
 use crate::store::reader::TaskLease;
 
 /// How often a log that is followed is looked at.
@@ -91,10 +91,7 @@ async fn chosen(
     let leases = services
         .read(move |reader| reader.task_leases(plan, Some(task.as_str()).filter(|task| !task.is_empty())))
         .await?;
-    let number = |lease: &TaskLease| match lease.lease.work {
-        LeaseWork::Task { attempt, .. } => attempt,
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
-    };
+    let number = |lease: &TaskLease| convert::attempt_of(lease.lease.work);
     let mut newest: BTreeMap<String, u32> = BTreeMap::new();
     for lease in &leases {
         let attempt = newest.entry(lease.task.clone()).or_default();
@@ -115,10 +112,7 @@ async fn send_new(
     sender: &mpsc::Sender<Result<v1::ReadLogsResponse, Status>>,
 ) -> Result<bool, Status> {
     let id = lease.lease.id;
-    let attempt = match lease.lease.work {
-        LeaseWork::Task { attempt, .. } => attempt,
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
-    };
+    let attempt = convert::attempt_of(lease.lease.work);
     let mut moved = false;
     loop {
         let offset = *sent.entry(id).or_default();

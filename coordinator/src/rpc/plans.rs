@@ -5,7 +5,11 @@ use std::pin::Pin;
 
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
-use wavegate_engine::{Digest, Input, PlanId, Reply, Resolve, estimate::estimates, spec::PlanSpec};
+use wavegate_engine::{
+    Digest, Input, PlanId, Reply, Resolve,
+    estimate::estimates,
+    spec::{Budget, PlanSpec},
+};
 use wavegate_proto::v1;
 
 use super::{Services, convert, desk::by, logs, report, status, watch};
@@ -57,7 +61,8 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     async fn check_plan(&self, request: Request<v1::CheckPlanRequest>) -> Answer<v1::CheckPlanResponse> {
         let request = request.into_inner();
         let (_, reading) = read_plan(request.source, file_name(request.file_name), request.set).await?;
-        let outline = reading.spec.as_ref().map(convert::outline_of);
+        let prices = self.0.prices.blended();
+        let outline = reading.spec.as_ref().map(|spec| convert::outline_of(spec, &prices));
         Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
     }
 
@@ -67,11 +72,13 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let file_name = file_name(request.file_name);
         let (source, reading) = read_plan(request.source, file_name.clone(), request.set).await?;
         let warnings = convert::diagnostics_of(&reading);
-        let Some(spec) = reading.spec else {
+        let Some(mut spec) = reading.spec else {
             let lines: Vec<_> = reading.diagnostics.iter().map(ToString::to_string).collect();
             return Err(status::invalid_lines(&lines, "CheckPlan names all of them"));
         };
         let base = self.base_tree(&request.base_tree)?;
+        spec.budget.tokens = request.budget_tokens.or(spec.budget.tokens);
+        spec.budget.micro_usd = request.budget_micro_usd.or(spec.budget.micro_usd);
         let submission = Submission { spec, source, file_name, base, by: by(request.by) };
         let submitted = self.0.handle.submit(submission).await?;
         Ok(Response::new(v1::SubmitPlanResponse {
@@ -94,10 +101,22 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let plan = self.0.read(move |reader| reader.plan(id)).await?;
         let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
         let holds = self.0.handle.holds(id).await?;
-        let estimates = estimates(&self.spec(id).await?);
+        let estimates = estimates(&self.spec(id).await?, &self.0.prices.blended());
         Ok(Response::new(v1::GetPlanResponse {
             plan: Some(convert::plan_into_proto(plan, &holds, &estimates)),
         }))
+    }
+
+    async fn get_prompt(&self, request: Request<v1::GetPromptRequest>) -> Answer<v1::GetPromptResponse> {
+        let v1::GetPromptRequest { plan, task } = request.into_inner();
+        let id = self.0.plan_id(&plan).await?;
+        let key = task.clone();
+        let found = self.0.read(move |reader| reader.task_now(id, &key)).await?;
+        let now = found.ok_or_else(|| status::not_found("task", &task))?;
+        let told = convert::prompt_of(&now);
+        let told = told
+            .ok_or_else(|| status::invalid(format!("{task} is a shell task: no agent is told anything")))?;
+        Ok(Response::new(told))
     }
 
     async fn estimate_plan(
@@ -105,7 +124,8 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         request: Request<v1::EstimatePlanRequest>,
     ) -> Answer<v1::EstimatePlanResponse> {
         let id = self.0.plan_id(&request.into_inner().plan).await?;
-        let estimates = convert::estimates_into_proto(&estimates(&self.spec(id).await?));
+        let estimates =
+            convert::estimates_into_proto(&estimates(&self.spec(id).await?, &self.0.prices.blended()));
         Ok(Response::new(v1::EstimatePlanResponse { estimates: Some(estimates) }))
     }
 
@@ -116,11 +136,13 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let asked = request.get_ref().clone();
         let mode = convert::mode_from_proto(asked.mode());
         self.0.access.check(request.metadata())?;
-        // Before the approval: once it is recorded, nothing but its answer may fail.
-        let warnings = model_warnings(&self.spec(self.0.plan_id(&asked.plan).await?).await?);
         let reply =
             self.apply(&request, &asked.plan, |plan| Input::Approve { plan, mode, by: by(asked.by) }).await?;
         let (mode, tier) = mode_and_tier(&reply);
+        let warnings = match reply {
+            Reply::Mode { warnings, .. } => warnings,
+            Reply::Done => Vec::new(),
+        };
         Ok(Response::new(v1::ApprovePlanResponse { mode: mode.into(), tier: tier.into(), warnings }))
     }
 
@@ -141,12 +163,14 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     }
 
     async fn resume_plan(&self, request: Request<v1::ResumePlanRequest>) -> Answer<v1::ResumePlanResponse> {
-        let v1::ResumePlanRequest { plan, by: who, add_tokens, add_micro_usd } = request.get_ref().clone();
+        let v1::ResumePlanRequest { plan, by: who, add_tokens, add_micro_usd, task } =
+            request.get_ref().clone();
         for (field, added) in [("add_tokens", add_tokens), ("add_micro_usd", add_micro_usd)] {
             convert::amount(field, added).map_err(|error| status::invalid(error.to_string()))?;
         }
-        self.apply(&request, &plan, |plan| Input::Resume { plan, by: by(who), add_tokens, add_micro_usd })
-            .await?;
+        let add = Budget { tokens: Some(add_tokens), micro_usd: Some(add_micro_usd) };
+        let task = Some(task).filter(|task| !task.is_empty());
+        self.apply(&request, &plan, |plan| Input::Resume { plan, by: by(who), task, add }).await?;
         Ok(Response::new(v1::ResumePlanResponse {}))
     }
 
@@ -195,14 +219,20 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
         let workers = self.0.read(|reader| reader.workers()).await?;
         let holds = self.0.handle.holds(id).await?;
-        let estimates = estimates(&self.spec(id).await?);
+        let estimates = estimates(&self.spec(id).await?, &self.0.prices.blended());
         let figures = report::figures(&plan, &workers);
+        let ledger = self.0.read(move |reader| reader.ledger(id)).await?;
+        let coordinator = report::coordinator_usage(&ledger);
         let summary = convert::summary_into_proto(&plan.summary);
         Ok(Response::new(v1::GetReportResponse {
             estimates: Some(convert::estimates_into_proto(&estimates)),
             usage: summary.usage,
             plan: Some(summary),
             waves: convert::waves_into_proto(plan, &holds),
+            ledger: ledger.into_iter().map(convert::ledger_into_proto).collect(),
+            coordinator_usage: Some(convert::usage_into_proto(coordinator)),
+            coordinator_estimate_tokens: estimates.max_coordinator_tokens,
+            prices_date: self.0.prices.date().to_owned(),
             ..figures
         }))
     }
@@ -233,22 +263,4 @@ fn mode_and_tier(reply: &Reply) -> (v1::Mode, v1::Tier) {
         }
         Reply::Done => (v1::Mode::Unspecified, v1::Tier::Unspecified),
     }
-}
-
-/// Models that a person should know of before agents run on them.
-fn model_warnings(spec: &PlanSpec) -> Vec<String> {
-    let tasks = spec.waves.iter().flat_map(|wave| &wave.tasks).filter(|task| task.is_agent());
-    tasks
-        .filter_map(|task| {
-            let model = task.model.as_deref()?;
-            let key = &task.key;
-            if model.contains("haiku") && !task.is_trivial() {
-                Some(format!("{key}: {model} is for trivial tasks only; it runs on sonnet"))
-            } else if model.contains("haiku") || model.contains("sonnet") {
-                None
-            } else {
-                Some(format!("{key}: runs on {model}, as its file says"))
-            }
-        })
-        .collect()
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use wavegate_engine::{Decision, Mode, Outcome, Role, STANDARD_CAP, VerdictSource};
+use wavegate_engine::{Decision, LeaseKind, Mode, Outcome, Role, STANDARD_CAP, Usage, VerdictSource};
 use wavegate_proto::v1;
 
-use crate::store::reader::{LeaseDetail, PlanDetail, TaskDetail, WaveDetail, WorkerDetail};
+use crate::store::reader::{LeaseDetail, LedgerLine, PlanDetail, TaskDetail, WaveDetail, WorkerDetail};
 
 /// All that a report says in numbers; the rest of the message is the caller's.
 pub(super) fn figures(plan: &PlanDetail, workers: &[WorkerDetail]) -> v1::GetReportResponse {
@@ -42,6 +42,12 @@ pub(super) fn figures(plan: &PlanDetail, workers: &[WorkerDetail]) -> v1::GetRep
         width: width.map_or(0, |width| u32::try_from(width).unwrap_or(u32::MAX)),
         ..v1::GetReportResponse::default()
     }
+}
+
+/// What the coordinator's own model used, of all that agents used.
+pub(super) fn coordinator_usage(ledger: &[LedgerLine]) -> Usage {
+    let own = ledger.iter().filter(|line| line.kind == LeaseKind::Coordinate);
+    own.fold(Usage::default(), |sum, line| sum.plus(line.usage.usage()))
 }
 
 fn count(number: usize) -> u32 {

@@ -189,9 +189,11 @@ impl Reading {
                 }
             };
             let event = match convert::event_from_proto(message) {
-                Ok(Incoming::Event(event)) => event,
+                Ok(Incoming::Event(event)) => self.priced(event),
                 Ok(Incoming::ReportIn { lease, digest }) => match self.fetch_report(digest).await {
-                    Ok(report) => SessionEvent::Finished { lease, report: Box::new(report), past: None },
+                    Ok(report) => {
+                        self.priced(SessionEvent::Finished { lease, report: Box::new(report), past: None })
+                    }
                     Err(Unfetched::Unreadable(reason)) => {
                         self.refuse(lease.to_string(), reason).await;
                         continue;
@@ -212,6 +214,23 @@ impl Reading {
                 return;
             }
         }
+    }
+
+    /// A report whose agent said nothing of costs gets them from the price table.
+    fn priced(&self, mut event: SessionEvent) -> SessionEvent {
+        match &mut event {
+            SessionEvent::Finished { report, .. } => self.services.prices.complete(report),
+            SessionEvent::Progress { usage, models, .. } => {
+                *usage = self.services.prices.price(models).unwrap_or(*usage);
+            }
+            SessionEvent::Hello(_)
+            | SessionEvent::Heartbeat { .. }
+            | SessionEvent::Started { .. }
+            | SessionEvent::Released { .. }
+            | SessionEvent::Draining
+            | SessionEvent::Closed => {}
+        }
+        event
     }
 
     async fn fetch_report(&self, digest: Digest) -> Result<Report, Unfetched> {

@@ -51,6 +51,7 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::StaleVerdict { .. }
         | Refusal::NotExternal(_)
         | Refusal::WorkerConnected(_)
+        | Refusal::AccountOpen(_)
         | Refusal::NoSession => Code::FailedPrecondition,
     }
 }

@@ -8,8 +8,8 @@ use wavegate_engine::{
 };
 
 use super::rows::{
-    all, foreign_text, get, json, lease_row, lease_state, maybe_digest, number, plan_row, task_row, wave_row,
-    worker_row,
+    account_row, all, foreign_text, get, json, lease_row, lease_state, maybe_digest, number, plan_row,
+    task_row, wave_row, worker_row,
 };
 use crate::driver::{ModeRequest, Snapshot, StoreError};
 
@@ -22,7 +22,8 @@ pub(super) fn load(sql: &Connection) -> Result<Snapshot> {
     let heads = all(sql, open, [], head)?;
     let plans = heads.into_iter().map(|snapshot| plan(sql, snapshot)).collect::<Result<_>>()?;
     let workers = all(sql, "SELECT * FROM wg_workers ORDER BY id", [], worker_row)?;
-    Ok(Snapshot { plans, workers })
+    let accounts = all(sql, "SELECT * FROM wg_accounts ORDER BY runner, account", [], account_row)?;
+    Ok(Snapshot { plans, workers, accounts })
 }
 
 fn head(row: &Row<'_>) -> Result<PlanSnapshot> {
@@ -85,7 +86,7 @@ fn check_places(plan: &PlanSnapshot) -> Result<()> {
     let leases_fit = plan.leases.iter().all(|lease| {
         let task_fits = match lease.work {
             LeaseWork::Task { task, .. } => is_task(task),
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => true,
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => true,
         };
         is_wave(lease.wave) && task_fits
     });
@@ -102,7 +103,9 @@ fn leases(sql: &Connection, plan: PlanId, tasks: &[TaskRow]) -> Result<Vec<Lease
         LeaseWork::Task { task, attempt } => {
             row.state.is_open() || tasks.get(task.at()).is_some_and(|task| task.attempt == attempt)
         }
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => row.state.is_open(),
+        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
+            row.state.is_open()
+        }
     };
     Ok(rows.into_iter().filter(keep).collect())
 }

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use rusqlite::{Row, types::FromSql};
 use wavegate_engine::{
-    Digest, LeaseId, LeaseKind, LeaseRow, LeaseState, LeaseWork, Mode, PlanId, PlanRow, PlanState, Role,
-    Runner, TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId,
-    WorkerRow, spec::Budget,
+    Account, AccountRow, AccountState, CostSource, Counsel, Digest, Finding, LeaseId, LeaseKind, LeaseRow,
+    LeaseState, LeaseWork, Mode, ModelUsage, PlanId, PlanRow, PlanState, Purpose, Role, Runner, TaskIx,
+    TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId, WorkerRow,
+    spec::Budget,
 };
 
 use super::error::unknown;
@@ -106,12 +107,16 @@ pub(super) fn plan_row(row: &Row<'_>) -> Result<PlanRow> {
         tier: tier(row)?,
         tree: maybe_digest(row, "tree")?,
         spent: usage(row, "spent")?,
-        budget: Budget {
-            tokens: maybe_number(row, "budget_tokens")?,
-            micro_usd: maybe_number(row, "budget_micro_usd")?,
-        },
+        budget: budget(row)?,
         approved: maybe_utc(row, "approved_ms")?,
         ended: maybe_utc(row, "ended_ms")?,
+    })
+}
+
+fn budget(row: &Row<'_>) -> Result<Budget> {
+    Ok(Budget {
+        tokens: maybe_number(row, "budget_tokens")?,
+        micro_usd: maybe_number(row, "budget_micro_usd")?,
     })
 }
 
@@ -124,6 +129,8 @@ pub(super) fn wave_row(row: &Row<'_>) -> Result<WaveRow> {
         target_moves: number(row, "target_moves")?,
         integrate_failures: number(row, "integrate_failures")?,
         validate_failures: number(row, "validate_failures")?,
+        counsel: maybe_word(row, "counsel", Purpose::from_word)?,
+        counsel_failures: number(row, "counsel_failures")?,
     })
 }
 
@@ -135,6 +142,9 @@ pub(super) fn task_row(row: &Row<'_>) -> Result<TaskRow> {
         losses: number(row, "losses")?,
         rejections: number(row, "rejections")?,
         evidence_only: get(row, "evidence_only")?,
+        awaits_counsel: get(row, "awaits_counsel")?,
+        spent: usage(row, "spent")?,
+        budget: budget(row)?,
         result: task_result(row)?,
     })
 }
@@ -159,6 +169,7 @@ pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
         }
         LeaseKind::Integrate => LeaseWork::Integrate,
         LeaseKind::Validate => LeaseWork::Validate { candidate: parsed(row, "candidate")? },
+        LeaseKind::Coordinate => LeaseWork::Coordinate { purpose: word(row, "purpose", Purpose::from_word)? },
     };
     Ok(LeaseRow {
         id: parsed::<LeaseId>(row, "id")?,
@@ -168,6 +179,7 @@ pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
         work,
         round: number(row, "round")?,
         worker: WorkerId::from(get::<String>(row, "worker_id")?.as_str()),
+        account: account(row)?,
         base: maybe_digest(row, "base")?,
         lost_after_ms: number(row, "lost_after_ms")?,
         granted: Utc(get(row, "granted_ms")?),
@@ -177,10 +189,47 @@ pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
     })
 }
 
+fn account(row: &Row<'_>) -> Result<Option<Account>> {
+    let (runner, fingerprint): (Option<String>, Option<String>) = (get(row, "runner")?, get(row, "account")?);
+    Ok(runner.zip(fingerprint).map(|(runner, fingerprint)| Account { runner, fingerprint }))
+}
+
+pub(super) fn account_row(row: &Row<'_>) -> Result<AccountRow> {
+    let (trouble, until): (String, _) = (get(row, "trouble")?, maybe_utc(row, "until_ms")?);
+    let lease: Option<String> = get(row, "lease_id")?;
+    let lease = lease.map(|id| id.parse::<LeaseId>().map_err(|_| unknown("lease_id", id))).transpose()?;
+    Ok(AccountRow {
+        account: Account { runner: get(row, "runner")?, fingerprint: get(row, "account")? },
+        state: word(row, "state", |state| AccountState::from_words(state, &trouble, until, lease))?,
+        tries: number(row, "tries")?,
+        note: get(row, "note")?,
+    })
+}
+
+pub(super) fn counsel(row: &Row<'_>) -> Result<Counsel> {
+    let tasks: Vec<(String, String)> = json(row, "tasks")?;
+    let tasks = tasks.into_iter().map(|(task, text)| Finding { task, text }).collect();
+    Ok(Counsel { note: get(row, "note")?, tasks })
+}
+
+/// One line of the ledger.
+pub(super) fn model_usage(row: &Row<'_>) -> Result<ModelUsage> {
+    Ok(ModelUsage {
+        model: get(row, "model")?,
+        tokens_in: number(row, "used_in")?,
+        tokens_out: number(row, "used_out")?,
+        cache_read: number(row, "cache_read")?,
+        cache_write: number(row, "cache_write")?,
+        cost_micro_usd: maybe_number(row, "micro_usd")?,
+        cost_source: word(row, "cost_source", CostSource::from_word)?,
+        calls: number(row, "calls")?,
+    })
+}
+
 pub(super) fn worker_row(row: &Row<'_>) -> Result<WorkerRow> {
     let roles: String = get(row, "roles")?;
     let role = |word: &str| Role::from_word(word).ok_or_else(|| unknown("roles", word));
-    let runners: Vec<(String, String, String)> = json(row, "runners")?;
+    let runners: Vec<(String, String, String, Vec<String>)> = json(row, "runners")?;
     Ok(WorkerRow {
         id: WorkerId::from(get::<String>(row, "id")?.as_str()),
         instance: get(row, "instance")?,
@@ -190,7 +239,7 @@ pub(super) fn worker_row(row: &Row<'_>) -> Result<WorkerRow> {
         roles: roles.split_whitespace().map(role).collect::<Result<_>>()?,
         runners: runners
             .into_iter()
-            .map(|(name, version, account)| Runner { name, version, account })
+            .map(|(name, version, account, models)| Runner { name, version, account, models })
             .collect(),
         labels: json(row, "labels")?,
         slots: maybe_number(row, "slots")?,

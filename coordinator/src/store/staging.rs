@@ -20,8 +20,8 @@ pub(super) fn stage(sql: &Connection, submission: &Submission, now: Utc) -> Resu
         ":file_name": submission.file_name,
         ":by": submission.by,
         ":base": submission.base.map(|digest| digest.to_string()),
-        ":budget_tokens": submission.spec.budget.tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX)),
-        ":budget_micro_usd": submission.spec.budget.micro_usd.map(|usd| i64::try_from(usd).unwrap_or(i64::MAX)),
+        ":budget_tokens": maybe_int(submission.spec.budget.tokens),
+        ":budget_micro_usd": maybe_int(submission.spec.budget.micro_usd),
         ":now": now.0,
     })?;
     let id = sql.last_insert_rowid();
@@ -52,7 +52,8 @@ pub(super) fn stage_tasks(
     limit: usize,
 ) -> Result<Option<usize>> {
     let mut insert = sql.prepare_cached(
-        "INSERT INTO wg_tasks (plan_id, ix, wave_ix, key, spec) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO wg_tasks (plan_id, ix, wave_ix, key, spec, budget_tokens, budget_micro_usd)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let end = from.saturating_add(limit);
     let mut first = 0;
@@ -63,7 +64,16 @@ pub(super) fn stage_tasks(
         }
         for ix in from.max(first)..end.min(last) {
             let task = &wave.tasks[ix - first];
-            insert.execute(params![plan.0, int(ix), wave_ix, task.key, encode(task)?])?;
+            let budget = [task.budget.tokens, task.budget.micro_usd].map(maybe_int);
+            insert.execute(params![
+                plan.0,
+                int(ix),
+                wave_ix,
+                task.key,
+                encode(task)?,
+                budget[0],
+                budget[1]
+            ])?;
         }
         first = last;
     }
@@ -95,6 +105,10 @@ pub(super) fn remove_unfinished(sql: &Connection) -> Result<()> {
 fn encode(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| StoreError::Constraint(format!("cannot be encoded: {error}")))
+}
+
+fn maybe_int(number: Option<u64>) -> Option<i64> {
+    number.map(|number| i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn int(number: usize) -> i64 {

@@ -2,15 +2,32 @@
 
 use rusqlite::{Connection, named_params};
 use wavegate_engine::{
-    Digest, Finding, LeaseRow, LeaseWork, PlanId, TaskIx, WaveIx, WorkBrief,
+    Counsel, Digest, Finding, LeaseRow, LeaseWork, Outcome, PlanId, TaskIx, WaveIx, WorkBrief, WorkerId,
     spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
 use super::{
     error::unknown,
-    rows::{all, get, json},
+    rows::{all, counsel, get, json, number, word},
 };
-use crate::driver::{ResultToIntegrate, StoreError, TaskToCheck, Work, WorkBody};
+use crate::driver::{
+    LastAttempt, ResultToIntegrate, StoreError, TaskOutput, TaskStory, TaskToCheck, TaskToCounsel, Work,
+    WorkBody,
+};
+
+/// A task with all that its agent would be told now.
+#[derive(Debug, Clone)]
+pub struct TaskNow {
+    pub plan_name: String,
+    pub head: PlanSpec,
+    pub wave: WaveSpec,
+    pub spec: TaskSpec,
+    /// The newest attempt.
+    pub attempt: u32,
+    /// An accepted result is kept, from which a rework would go on.
+    pub has_result: bool,
+    pub story: TaskStory,
+}
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -18,36 +35,135 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
     let (plan_name, head) = plan(sql, lease.plan)?;
     let wave = wave(sql, lease.plan, lease.wave)?;
     let body = match (brief, lease.work) {
-        (WorkBrief::Task { base, layers }, LeaseWork::Task { task, .. }) => {
+        (WorkBrief::Task { base, layers, own, budget_micro_usd }, LeaseWork::Task { task, .. }) => {
             let spec = Box::new(task_spec(sql, lease.plan, task)?);
-            let findings = findings(sql, lease.plan, lease.wave, &spec.key)?;
-            WorkBody::Task { spec, base: *base, layers: layers.clone(), findings }
+            let story = Box::new(story(sql, lease.plan, lease.wave, task, &spec, Some(&lease.worker))?);
+            let (layers, own, budget_micro_usd) = (layers.clone(), *own, *budget_micro_usd);
+            WorkBody::Task { spec, base: *base, layers, own, budget_micro_usd, story }
         }
         (WorkBrief::Integrate { base, results }, LeaseWork::Integrate) => {
             let results =
                 results.iter().map(|result| to_integrate(sql, lease.plan, result)).collect::<Result<_>>()?;
             WorkBody::Integrate { base: *base, results }
         }
-        (WorkBrief::Validate { candidate, tasks }, LeaseWork::Validate { .. }) => WorkBody::Validate {
-            candidate: *candidate,
-            tasks: tasks
-                .iter()
-                .map(|(task, changes)| to_check(sql, lease.plan, *task, *changes))
-                .collect::<Result<_>>()?,
-            verify: wave.verify,
-        },
-        (WorkBrief::Task { .. } | WorkBrief::Integrate { .. } | WorkBrief::Validate { .. }, _) => {
+        (WorkBrief::Validate { candidate, tasks, by_agent }, LeaseWork::Validate { .. }) => {
+            WorkBody::Validate {
+                candidate: *candidate,
+                tasks: tasks
+                    .iter()
+                    .map(|(task, changes)| to_check(sql, lease.plan, *task, *changes))
+                    .collect::<Result<_>>()?,
+                verify: wave.verify.clone(),
+                by_agent: *by_agent,
+            }
+        }
+        (WorkBrief::Coordinate { purpose, tier, base, tasks }, LeaseWork::Coordinate { .. }) => {
+            WorkBody::Coordinate {
+                purpose: *purpose,
+                tier: *tier,
+                base: *base,
+                tasks: tasks
+                    .iter()
+                    .map(|task| to_counsel(sql, lease.plan, lease.wave, *task))
+                    .collect::<Result<_>>()?,
+            }
+        }
+        (
+            WorkBrief::Task { .. }
+            | WorkBrief::Integrate { .. }
+            | WorkBrief::Validate { .. }
+            | WorkBrief::Coordinate { .. },
+            _,
+        ) => {
             return Err(unknown("a grant whose lease is of another kind", lease.id));
         }
     };
     Ok(Work {
         plan: lease.plan,
         plan_name,
-        wave: wave.key,
-        vars: head.vars,
+        wave: wave.key.clone(),
+        vars: head.vars.clone(),
         workspace: head.project.workspace,
+        head: Box::new(head),
+        wave_spec: Box::new(wave),
         body,
     })
+}
+
+/// What the agent of a task would be told now, by the task's key; None when there is no such task.
+pub(super) fn load_task(sql: &Connection, plan: PlanId, key: &str) -> Result<Option<TaskNow>> {
+    let find = "SELECT ix, wave_ix, attempt, result_lease IS NOT NULL AS has_result FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
+    let found = all(sql, find, rusqlite::params![plan.0, key], |row| {
+        let (ix, wave_ix) = (TaskIx(number(row, "ix")?), WaveIx(number(row, "wave_ix")?));
+        Ok((ix, wave_ix, number(row, "attempt")?, get(row, "has_result")?))
+    })?;
+    let Some((task, wave_ix, attempt, has_result)) = found.into_iter().next() else { return Ok(None) };
+    let (plan_name, head) = self::plan(sql, plan)?;
+    let spec = task_spec(sql, plan, task)?;
+    let story = story(sql, plan, wave_ix, task, &spec, None)?;
+    let wave = self::wave(sql, plan, wave_ix)?;
+    Ok(Some(TaskNow { plan_name, head, wave, spec, attempt, has_result, story }))
+}
+
+fn story(
+    sql: &Connection,
+    plan: PlanId,
+    wave: WaveIx,
+    task: TaskIx,
+    spec: &TaskSpec,
+    worker: Option<&WorkerId>,
+) -> Result<TaskStory> {
+    let evidence_only = "SELECT evidence_only FROM wg_tasks WHERE plan_id = ?1 AND ix = ?2";
+    let evidence_only =
+        all(sql, evidence_only, [plan.0, i64::from(task.0)], |row| get(row, "evidence_only"))?;
+    let mut story = TaskStory {
+        findings: findings(sql, plan, wave, &spec.key)?,
+        evidence_only: evidence_only.contains(&true),
+        ..TaskStory::default()
+    };
+    if !spec.is_agent() {
+        return Ok(story);
+    }
+    story.dependencies =
+        spec.depends_on.iter().map(|dependency| output(sql, plan, *dependency)).collect::<Result<_>>()?;
+    story.counsel = newest_counsel(sql, plan, wave)?;
+    let attempts = include_str!("result/select_attempts.sql");
+    let attempts = all(sql, attempts, [plan.0, i64::from(task.0)], |row| {
+        let last = LastAttempt {
+            attempt: number(row, "attempt")?,
+            outcome: word(row, "outcome", Outcome::from_word)?,
+            summary: get(row, "summary")?,
+        };
+        let (worker, session): (String, String) = (get(row, "worker_id")?, get(row, "session")?);
+        Ok((last, worker, session))
+    })?;
+    story.session = attempts
+        .iter()
+        .find(|(_, by, session)| {
+            !session.is_empty() && worker.is_some_and(|worker| &*worker.0 == by.as_str())
+        })
+        .map(|(.., session)| session.clone());
+    story.last = attempts.into_iter().next().map(|(last, ..)| last);
+    Ok(story)
+}
+
+fn output(sql: &Connection, plan: PlanId, task: TaskIx) -> Result<TaskOutput> {
+    let spec = task_spec(sql, plan, task)?;
+    let (summary, output_json) = claim(sql, plan, task)?;
+    Ok(TaskOutput { key: spec.key, title: spec.title, summary, output_json })
+}
+
+fn newest_counsel(sql: &Connection, plan: PlanId, wave: WaveIx) -> Result<Option<Counsel>> {
+    let statement =
+        "SELECT c.note, c.tasks FROM wg_counsels AS c INNER JOIN wg_leases AS l ON l.id = c.lease_id
+        WHERE l.plan_id = ?1 AND l.wave_ix = ?2 ORDER BY l.granted_ms DESC, c.rowid DESC LIMIT 1";
+    Ok(all(sql, statement, [plan.0, i64::from(wave.0)], counsel)?.into_iter().next())
+}
+
+fn to_counsel(sql: &Connection, plan: PlanId, wave: WaveIx, task: TaskIx) -> Result<TaskToCounsel> {
+    let spec = task_spec(sql, plan, task)?;
+    let story = story(sql, plan, wave, task, &spec, None)?;
+    Ok(TaskToCounsel { spec, story })
 }
 
 fn plan(sql: &Connection, plan: PlanId) -> Result<(String, PlanSpec)> {
@@ -82,10 +198,17 @@ fn to_integrate(
 }
 
 fn to_check(sql: &Connection, plan: PlanId, task: TaskIx, changes: Option<Digest>) -> Result<TaskToCheck> {
-    let claim = include_str!("result/select_claim.sql");
-    let claims = all(sql, claim, [plan.0, i64::from(task.0)], |row| get(row, "summary"))?;
-    let claim = claims.into_iter().next().unwrap_or_default();
-    Ok(TaskToCheck { spec: task_spec(sql, plan, task)?, claim, changes })
+    let (claim, output_json) = claim(sql, plan, task)?;
+    Ok(TaskToCheck { spec: task_spec(sql, plan, task)?, claim, output_json, changes })
+}
+
+/// What the newest accepted result of a task says of itself.
+fn claim(sql: &Connection, plan: PlanId, task: TaskIx) -> Result<(String, String)> {
+    let statement = include_str!("result/select_claim.sql");
+    let claims = all(sql, statement, [plan.0, i64::from(task.0)], |row| {
+        Ok((get(row, "summary")?, get(row, "output_json")?))
+    })?;
+    Ok(claims.into_iter().next().unwrap_or_default())
 }
 
 /// What the newest round that sent the task, or its whole wave, back found wrong with it.

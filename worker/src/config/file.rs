@@ -1,11 +1,13 @@
 //! The worker's config file: TOML with the names of the flags. An unknown name is an error.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::Deserialize;
 
 use super::{Bytes, Role, Slots};
+use crate::runner::registry::ProgramConfig;
 
 /// A configuration that a worker cannot start with.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,9 @@ pub(super) struct Settings {
     pub(super) role: Option<Vec<Role>>,
     pub(super) label: Option<Vec<String>>,
     pub(super) allow_runner: Option<Vec<String>>,
+    pub(super) allow_full: Option<bool>,
+    /// A section `[runner.NAME]` each.
+    pub(super) runner: Option<BTreeMap<String, ProgramConfig>>,
     pub(super) log_limit: Option<Bytes>,
 }
 

@@ -37,10 +37,13 @@ pub struct Flags {
     /// What tasks may require of it, for example gpu
     #[arg(long, env = "WAVEGATE_LABEL", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     label: Vec<String>,
-    /// A runner that this worker may use [default: shell]
+    /// A runner that this worker may use: shell, claude [default: shell]
     #[arg(long, value_name = "RUNNER", env = "WAVEGATE_ALLOW_RUNNER", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     allow_runner: Vec<String>,
+    /// Give agents all permissions where a plan asks for it
+    #[arg(long, env = "WAVEGATE_ALLOW_FULL")]
+    allow_full: bool,
     /// The most that is kept of one lease's output, for example 64MiB [default: 64MiB]
     #[arg(long, value_name = "BYTES", env = "WAVEGATE_LOG_LIMIT")]
     log_limit: Option<Bytes>,
@@ -73,6 +76,8 @@ impl Flags {
             role: if self.role.is_empty() { file.role } else { Some(self.role) },
             label: list(self.label, file.label),
             allow_runner: list(self.allow_runner, file.allow_runner),
+            allow_full: self.allow_full.then_some(true).or(file.allow_full),
+            runner: file.runner,
             log_limit: self.log_limit.or(file.log_limit),
         }
     }
@@ -120,6 +125,8 @@ impl Settings {
         if let Some(runners) = self.allow_runner {
             config.runners = runners;
         }
+        config.allow_full = self.allow_full.unwrap_or(config.allow_full);
+        config.programs = self.runner.unwrap_or_default();
     }
 }
 

@@ -7,6 +7,7 @@ mod amounts;
 mod file;
 mod flags;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub use file::ConfigError;
 pub use flags::Flags;
 pub(crate) use flags::full_url;
 use wavegate_proto::v1;
+
+use crate::runner::registry::ProgramConfig;
 
 /// The address of a coordinator that listens where it does by default.
 pub const DEFAULT_COORDINATOR: &str = "http://127.0.0.1:7433";
@@ -41,6 +44,10 @@ pub struct WorkerConfig {
     pub labels: Vec<String>,
     /// The runners that its operator allows.
     pub runners: Vec<String>,
+    /// Whether an agent may be given all permissions.
+    pub allow_full: bool,
+    /// What the operator says about the programs of agents, by runner.
+    pub programs: BTreeMap<String, ProgramConfig>,
     /// The most that is kept of one lease's output, in bytes.
     pub log_limit: Bytes,
     /// The program to start as supervisor with `__supervise`: as a rule this program itself.
@@ -85,6 +92,8 @@ pub enum Role {
     Executor,
     /// Judges a wave's candidate.
     Thor,
+    /// Asks the coordinator's own model.
+    Coordinator,
 }
 
 impl Role {
@@ -93,6 +102,7 @@ impl Role {
         match self {
             Self::Executor => v1::Role::Executor,
             Self::Thor => v1::Role::Thor,
+            Self::Coordinator => v1::Role::Coordinator,
         }
     }
 }
@@ -109,6 +119,8 @@ impl WorkerConfig {
             roles: vec![Role::Executor, Role::Thor],
             labels: default_labels(),
             runners: vec!["shell".to_owned()],
+            allow_full: false,
+            programs: BTreeMap::new(),
             log_limit: DEFAULT_LOG_LIMIT,
             // Names this program even when its file was replaced since.
             supervisor: PathBuf::from("/proc/self/exe"),

@@ -85,3 +85,16 @@ fn another_kind_of_address_is_refused() {
     let error = flags.over(Settings::default()).complete(Some(Path::new("/"))).unwrap_err();
     assert!(matches!(error, ConfigError::NotHttp { .. }), "{error}");
 }
+
+#[test]
+fn runners_and_their_programs_are_said_in_the_file() {
+    let file =
+        "allow-runner = ['shell', 'claude']\n[runner.claude]\nprogram = '/opt/claude'\nmodels = ['haiku']\n";
+    let config = resolve(&["--allow-full"], file);
+    assert!(config.allow_full);
+    assert_eq!(config.programs["claude"].program, Some(PathBuf::from("/opt/claude")));
+    assert_eq!(config.programs["claude"].models, Some(vec!["haiku".to_owned()]));
+    assert!(!resolve(&[], "").allow_full);
+    let error = read("[runner.claude]\nprogramme = 'x'").unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("programme"), "{error}");
+}

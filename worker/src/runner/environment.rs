@@ -42,6 +42,16 @@ pub fn of_command<'a>(
     Ok(all.into_iter().collect())
 }
 
+/// Those of the names that the worker itself has.
+pub(crate) fn of_worker(names: &[String]) -> impl Iterator<Item = (String, String)> {
+    names.iter().filter_map(|name| Some((name.clone(), env::var(name).ok()?)))
+}
+
+/// Whether every command gets the worker's value of it: then it is no secret.
+pub(crate) fn is_inherited(name: &str) -> bool {
+    INHERITED.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ pub fn order(command: &str, cwd: &Path, env: &[(String, String)], timeout: Optio
         args: vec!["-c".to_owned(), command.to_owned()],
         cwd: cwd.to_owned(),
         env: env.to_vec(),
+        stdin: None,
+        stderr: None,
         timeout,
     }
 }

@@ -10,7 +10,7 @@ use wavegate_proto::v1::{self, worker_message};
 
 use super::delivery::Delivery;
 use super::effect::{Assignment, Departure, Effect};
-use super::jobs::{Jobs, Surroundings};
+use super::jobs::{Jobs, News, Surroundings};
 use super::machine::{Loss, Machine};
 use super::stream::{Heard, INBOX, Stream};
 use super::words::{described, told};
@@ -52,7 +52,7 @@ pub(crate) struct Driver {
     streams: u64,
     inbox: mpsc::Sender<(u64, Heard)>,
     heard: mpsc::Receiver<(u64, Heard)>,
-    started: mpsc::UnboundedReceiver<LeaseId>,
+    news: mpsc::UnboundedReceiver<(LeaseId, News)>,
     wishes: watch::Receiver<Wish>,
     deliveries: JoinSet<()>,
     delivering: BTreeMap<LeaseId, AbortHandle>,
@@ -63,19 +63,19 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(machine: Machine, rooms: Rooms) -> Self {
         let (inbox, heard) = mpsc::channel(INBOX);
-        let (start, started) = mpsc::unbounded_channel();
+        let (tell, news) = mpsc::unbounded_channel();
         Self {
             machine,
             coordinator: rooms.coordinator,
             blobs: Arc::clone(&rooms.surroundings.blobs),
             spool: rooms.spool,
             logs: rooms.logs,
-            jobs: Jobs::new(rooms.surroundings, start),
+            jobs: Jobs::new(rooms.surroundings, tell),
             stream: None,
             streams: 0,
             inbox,
             heard,
-            started,
+            news,
             wishes: rooms.wishes,
             deliveries: JoinSet::new(),
             delivering: BTreeMap::new(),
@@ -100,12 +100,12 @@ impl Driver {
         let wait_ms = self.machine.wake_ms().saturating_sub(boottime_ms()).min(LONGEST_SLEEP_MS);
         tokio::select! {
             Some((number, heard)) = self.heard.recv() => self.on_heard(number, heard),
-            Some(lease_id) = self.started.recv() => self.machine.on_started(&lease_id),
+            Some((lease_id, news)) = self.news.recv() => self.on_news(&lease_id, news),
             (lease_id, ending) = self.jobs.next_end() => {
-                // Its start, if it waits still, is told before its end.
+                // Its start and its last use, if they wait still, are told before its end.
                 let mut effects = Vec::new();
-                while let Ok(started) = self.started.try_recv() {
-                    effects.extend(self.machine.on_started(&started));
+                while let Ok((lease_id, news)) = self.news.try_recv() {
+                    effects.extend(self.on_news(&lease_id, news));
                 }
                 effects.extend(self.machine.on_ended(boottime_ms(), &lease_id, ending));
                 effects
@@ -128,6 +128,13 @@ impl Driver {
                 self.tell_loss(&loss);
                 self.machine.on_lost(boottime_ms(), loss)
             }
+        }
+    }
+
+    fn on_news(&mut self, lease_id: &LeaseId, news: News) -> Vec<Effect> {
+        match news {
+            News::Started => self.machine.on_started(lease_id),
+            News::Used(usage) => self.machine.on_used(lease_id, usage),
         }
     }
 

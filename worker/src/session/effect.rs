@@ -7,6 +7,7 @@ use crate::spool::Answer;
 
 /// One thing for the driver to do.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time, carried out at once")]
 pub(crate) enum Effect {
     /// Open a stream and say this first.
     Connect(v1::Hello),

@@ -14,6 +14,7 @@ use super::effect::Assignment;
 use crate::blobs::{BlobError, BlobStore};
 use crate::digest::Digest;
 use crate::lease::LeaseId;
+use crate::runner::{Registry, scrub::Scrubber};
 use crate::work::{self, Ending, LogSink, WorkContext};
 
 /// Does the work of leases.
@@ -40,7 +41,7 @@ pub(crate) struct Surroundings {
     pub(crate) worker_id: String,
     pub(crate) state_dir: PathBuf,
     pub(crate) supervisor: PathBuf,
-    pub(crate) runners: Vec<String>,
+    pub(crate) runners: Arc<Registry>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) perform: Arc<dyn Perform>,
 }
@@ -51,7 +52,15 @@ pub(super) struct Jobs {
     tasks: JoinSet<Ending>,
     names: HashMap<Id, LeaseId>,
     wires: BTreeMap<LeaseId, Wires>,
-    started: mpsc::UnboundedSender<LeaseId>,
+    news: mpsc::UnboundedSender<(LeaseId, News)>,
+}
+
+/// What is heard of work that runs.
+#[derive(Debug)]
+pub(super) enum News {
+    Started,
+    /// Everything that it has used so far.
+    Used(Vec<v1::ModelUsage>),
 }
 
 struct Wires {
@@ -60,10 +69,10 @@ struct Wires {
 }
 
 impl Jobs {
-    /// Each lease whose work begins is told to `started`.
-    pub(super) fn new(surroundings: Surroundings, started: mpsc::UnboundedSender<LeaseId>) -> Self {
+    /// What is heard of a lease's work while it runs is told to `news`.
+    pub(super) fn new(surroundings: Surroundings, news: mpsc::UnboundedSender<(LeaseId, News)>) -> Self {
         let (tasks, names, wires) = (JoinSet::new(), HashMap::new(), BTreeMap::new());
-        Self { surroundings, tasks, names, wires, started }
+        Self { surroundings, tasks, names, wires, news }
     }
 
     pub(super) fn start(&mut self, assignment: Assignment, log: Arc<dyn LogSink>) {
@@ -105,7 +114,8 @@ impl Jobs {
     }
 
     fn context(&self, assignment: &Assignment, log: Arc<dyn LogSink>, wires: &Wires) -> WorkContext {
-        let (started, lease_id) = (self.started.clone(), assignment.lease_id.clone());
+        let (news, lease_id) = (self.news.clone(), assignment.lease_id.clone());
+        let (progress, of) = (news.clone(), lease_id.clone());
         WorkContext {
             lease_id: assignment.lease_id.to_string(),
             worker_id: self.surroundings.worker_id.clone(),
@@ -117,7 +127,10 @@ impl Jobs {
             deadline: wires.deadline.subscribe(),
             cancel: wires.cancel.subscribe(),
             // Nobody listens when this worker ends.
-            started: Box::new(move || drop(started.send(lease_id))),
+            started: Box::new(move || drop(news.send((lease_id, News::Started)))),
+            runners: Arc::clone(&self.surroundings.runners),
+            progress: Arc::new(move |usage| drop(progress.send((of.clone(), News::Used(usage))))),
+            scrubber: Scrubber::default(),
         }
     }
 }
@@ -162,14 +175,23 @@ async fn read_blob(blobs: &dyn BlobStore, digest: Digest) -> Result<Vec<u8>, Blo
 }
 
 /// Why the operator of this worker does not want this work done, if so.
-fn forbidden(work: &v1::Work, runners: &[String]) -> Option<String> {
+fn forbidden(work: &v1::Work, runners: &Registry) -> Option<String> {
+    let agent = |agent: &Option<v1::AgentWork>| agent.as_ref().map(|agent| agent.runner.clone());
     let needed = match work.body.as_ref()? {
-        v1::work::Body::Task(task) => task.runner.as_str(),
-        v1::work::Body::Validate(_) => "shell",
+        v1::work::Body::Task(task) => vec![task.runner.clone()],
+        v1::work::Body::Validate(validate) => {
+            agent(&validate.agent).into_iter().chain(["shell".to_owned()]).collect()
+        }
+        v1::work::Body::Coordinate(coordinate) => agent(&coordinate.agent).into_iter().collect(),
         v1::work::Body::Integrate(_) => return None,
     };
-    let is_allowed = runners.iter().any(|runner| runner == needed);
-    let allowed = runners.join(", ");
-    (!is_allowed)
-        .then(|| format!("this worker's operator does not allow the runner {needed:?}, only {allowed}"))
+    let has = runners.names();
+    let needed = needed.iter().find(|needed| !has.contains(needed))?;
+    Some(match runners.missing().get(needed) {
+        Some(why) => format!("this worker cannot use the runner {needed:?}: {why}"),
+        None => {
+            let has = has.join(", ");
+            format!("this worker's operator does not allow the runner {needed:?}, only {has}")
+        }
+    })
 }

@@ -36,6 +36,11 @@ impl Perform for Script {
         let mut report = v1::Report { summary: task.run.clone(), ..v1::Report::default() };
         match task.run.as_str() {
             "shout" => context.log.append(&LONG_OUTPUT.repeat(100_000)),
+            "spend" => {
+                (context.progress)(spent());
+                let _ = self.wait(1, &context).await;
+                return Ending::Cancelled;
+            }
             "large" => report.output_json = "x".repeat(300_000),
             "wait" => {
                 if let Err(ending) = self.wait(1, &context).await {
@@ -426,4 +431,35 @@ async fn a_result_is_sent_even_when_the_disk_takes_nothing() {
     std::fs::write(bench.path("state/spool"), "in the way").unwrap();
     bench.go_on(1);
     until("the result", || !bench.world.finished("a").is_empty()).await;
+}
+
+fn spent() -> Vec<v1::ModelUsage> {
+    vec![v1::ModelUsage { tokens_out: 7, ..v1::ModelUsage::default() }]
+}
+
+#[tokio::test]
+async fn what_a_lease_used_is_told_before_its_end() {
+    let (bench, _fake, running) = Bench::connected().await;
+    bench.world.grant("spend-1", "spend", 60_000);
+    let (usage, models) = (Some(crate::runner::usage_of(&spent())), spent());
+    let progress = v1::Progress { lease_id: "spend-1".into(), usage, models, ..v1::Progress::default() };
+    let message = wavegate_proto::v1::worker_message::Message::Progress(progress);
+    until("the progress", || bench.world.notes().heard.contains(&message)).await;
+    bench.go_on(1);
+    until("the end", || !bench.world.released("spend-1").is_empty()).await;
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn work_for_an_agent_that_is_not_here_is_given_back_with_the_reason() {
+    let (bench, _fake, running) = Bench::connected().await;
+    let agent = v1::AgentWork { runner: "claude".into(), ..v1::AgentWork::default() };
+    let validate = v1::ValidateWork { agent: Some(agent), ..v1::ValidateWork::default() };
+    let body = Some(v1::work::Body::Validate(validate));
+    let work = v1::Work { body, ..v1::Work::default() };
+    bench.world.grant_body("judge-1", v1::grant::Body::Work(work), 60_000);
+    until("the answer", || !bench.world.released("judge-1").is_empty()).await;
+    let note = bench.world.released("judge-1")[0].note.clone();
+    assert!(note.contains("does not allow the runner \"claude\", only shell"), "{note}");
+    running.kill().await;
 }

@@ -32,6 +32,10 @@ pub struct Order {
     pub cwd: PathBuf,
     /// The whole environment, but for the marks.
     pub env: Vec<(String, String)>,
+    /// A file that becomes standard input; None: an empty one.
+    pub stdin: Option<PathBuf>,
+    /// A file that takes standard error, made anew; None: it is merged into the output.
+    pub stderr: Option<PathBuf>,
     pub timeout: Option<Duration>,
 }
 
@@ -205,6 +209,8 @@ impl Following {
             args: order.args.clone(),
             cwd: order.cwd.clone(),
             env,
+            stdin: order.stdin.clone(),
+            stderr: order.stderr.clone(),
             deadline_boottime_ms: *self.right.deadline.borrow_and_update(),
             kill_grace_ms: u64::try_from(self.right.kill_grace.as_millis()).unwrap_or(u64::MAX),
         };

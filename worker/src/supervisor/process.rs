@@ -2,6 +2,7 @@
 //! command and the deadline, and ends the tree when any of them says so.
 
 use std::{
+    fs::File,
     io::{Write as _, stderr, stdout},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
     process::{Command, ExitCode, Stdio},
@@ -18,7 +19,7 @@ use super::{
 };
 
 /// Runs the supervisor: control on standard input, status on standard output, and standard error
-/// becomes both outputs of the command.
+/// becomes the output of the command, and its standard error too where the spec names no file for it.
 #[must_use]
 pub fn main() -> ExitCode {
     // Fails only for a group leader, which is a session's leader or becomes nobody's concern.
@@ -60,16 +61,29 @@ fn tell(status: &Status) {
 fn start(spec: &Spec) -> Result<(Pid, Deadline), String> {
     let timer = Deadline::new().map_err(|error| format!("no timer on CLOCK_BOOTTIME: {error}"))?;
     timer.set(spec.deadline_boottime_ms).map_err(|error| format!("the deadline's timer: {error}"))?;
-    let output = || stderr().as_fd().try_clone_to_owned().map(Stdio::from);
-    let (out, err) = (output().map_err(|e| e.to_string())?, output().map_err(|e| e.to_string())?);
+    let output = || stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(|e| e.to_string());
+    let (input, out) = (input_of(spec)?, output()?);
+    let err = match &spec.stderr {
+        Some(path) => File::create(path).map_err(|error| format!("{}: {error}", path.display()))?.into(),
+        None => output()?,
+    };
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).current_dir(&spec.cwd).env_clear().envs(spec.env.iter().cloned());
-    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+    command.stdin(input).stdout(out).stderr(err).process_group(0);
     let child = command
         .spawn()
         .map_err(|error| format!("{} in {}: {error}", spec.program.display(), spec.cwd.display()))?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok((pid.ok_or("the command has no process id")?, timer))
+}
+
+fn input_of(spec: &Spec) -> Result<Stdio, String> {
+    match &spec.stdin {
+        Some(path) => {
+            File::open(path).map(Stdio::from).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        None => Ok(Stdio::null()),
+    }
 }
 
 /// The watch over one command.

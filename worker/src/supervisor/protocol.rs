@@ -12,6 +12,12 @@ pub(super) struct Spec {
     pub(super) cwd: PathBuf,
     /// The whole environment.
     pub(super) env: Vec<(String, String)>,
+    /// The file that is standard input; None: an empty one.
+    #[serde(default)]
+    pub(super) stdin: Option<PathBuf>,
+    /// The file that takes standard error; None: it goes where the output goes.
+    #[serde(default)]
+    pub(super) stderr: Option<PathBuf>,
     pub(super) deadline_boottime_ms: u64,
     /// Between TERM and KILL.
     pub(super) kill_grace_ms: u64,

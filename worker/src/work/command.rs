@@ -56,16 +56,24 @@ pub(super) async fn run(
     env: &[(String, String)],
     limit: Option<Duration>,
 ) -> Result<Ran, Ending> {
-    let tail = Mutex::new(VecDeque::with_capacity(TAIL_BYTES));
+    let heard = Mutex::new((context.scrubber.stream(), VecDeque::with_capacity(TAIL_BYTES)));
     let output = |bytes: &[u8]| {
-        context.log.append(bytes);
-        keep_tail(&mut tail.lock().unwrap_or_else(PoisonError::into_inner), bytes);
+        let (scrub, tail) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let clean = scrub.push(bytes);
+        context.log.append(&clean);
+        keep_tail(tail, &clean);
     };
     let begun = Instant::now();
     let order = shell::order(command, cwd, env, limit);
     let ended = supervisor::run(&order, &context.right(), || (), &output).await;
     let time = begun.elapsed();
-    let kept: Vec<u8> = tail.into_inner().unwrap_or_else(PoisonError::into_inner).into();
+    let (mut scrub, mut tail) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let rest = scrub.finish();
+    if !rest.is_empty() {
+        context.log.append(&rest);
+        keep_tail(&mut tail, &rest);
+    }
+    let kept: Vec<u8> = tail.into();
     let ran = |code, signal, timed_out| Ran { code, signal, timed_out, tail: text_of(&kept), time };
     match ended {
         Ok(Ended::Exited { code, signal }) => Ok(ran(code, signal, false)),
@@ -76,7 +84,7 @@ pub(super) async fn run(
     }
 }
 
-fn keep_tail(tail: &mut VecDeque<u8>, bytes: &[u8]) {
+pub(super) fn keep_tail(tail: &mut VecDeque<u8>, bytes: &[u8]) {
     let bytes = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
     let too_many = (tail.len() + bytes.len()).saturating_sub(TAIL_BYTES);
     tail.drain(..too_many);
@@ -85,7 +93,7 @@ fn keep_tail(tail: &mut VecDeque<u8>, bytes: &[u8]) {
 
 /// As text of at most as many bytes; a character that the cut went through is left out. What is no
 /// text takes more room as one: then its beginning goes.
-fn text_of(bytes: &[u8]) -> String {
+pub(super) fn text_of(bytes: &[u8]) -> String {
     let start = bytes.iter().take(3).take_while(|byte| (**byte & 0xC0) == 0x80).count();
     let mut text = String::from_utf8_lossy(&bytes[start..]).into_owned();
     let too_many = text.len().saturating_sub(TAIL_BYTES);

@@ -2,8 +2,11 @@
 //! none. Owns what a task, an integration and a validation are; how a process is run is the
 //! supervisor's, how a directory is made the workspace's, and who is told is the session's.
 
+pub mod agent;
 mod command;
+mod coordinate;
 mod integrate;
+mod judge;
 mod task;
 mod validate;
 
@@ -12,7 +15,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use wavegate_proto::v1;
 
-use crate::{blobs::BlobStore, supervisor::Right};
+use crate::{
+    blobs::BlobStore,
+    runner::{Registry, environment, scrub},
+    supervisor::Right,
+};
 
 pub use crate::supervisor::boottime_ms;
 
@@ -29,6 +36,12 @@ pub struct WorkContext {
     pub kill_grace: Duration,
     pub blobs: Arc<dyn BlobStore>,
     pub log: Arc<dyn LogSink>,
+    /// The agents that this worker has.
+    pub runners: Arc<Registry>,
+    /// Called now and then with everything that the lease has used so far.
+    pub progress: Arc<dyn Fn(Vec<v1::ModelUsage>) + Send + Sync>,
+    /// Keeps secrets out of what leaves the worker; [`perform`] makes it for the work.
+    pub scrubber: scrub::Scrubber,
     /// The end of the right to work, in ms of [`boottime_ms`]; moves on while the coordinator answers.
     pub deadline: watch::Receiver<u64>,
     /// True when the work is to be ended.
@@ -75,11 +88,32 @@ pub async fn perform(work: v1::Work, mut context: WorkContext) -> Ending {
         return Ending::Fenced;
     }
     std::mem::replace(&mut context.started, Box::new(|| ()))();
-    match body {
+    context.scrubber = scrub::Scrubber::of_names(secrets(&body, &context.runners).iter().map(String::as_str));
+    let mut ending = match body {
         v1::work::Body::Task(task) => task::perform(&work, task, &context).await,
         v1::work::Body::Integrate(integrate) => integrate::perform(integrate, &context).await,
         v1::work::Body::Validate(validate) => validate::perform(&work, validate, &context).await,
+        v1::work::Body::Coordinate(coordinate) => coordinate::perform(&work, coordinate, &context).await,
+    };
+    if let Ending::Report(report) = &mut ending {
+        context.scrubber.report(report);
     }
+    ending
+}
+
+/// The names of the worker's variables whose values nobody is to see: what the work asks for, and the
+/// credentials of its agent.
+fn secrets(body: &v1::work::Body, runners: &Registry) -> Vec<String> {
+    let (env, agent) = match body {
+        v1::work::Body::Task(task) => (task.env.as_slice(), &task.agent),
+        v1::work::Body::Validate(validate) => (validate.env.as_slice(), &validate.agent),
+        v1::work::Body::Coordinate(coordinate) => (&[][..], &coordinate.agent),
+        v1::work::Body::Integrate(_) => (&[][..], &None),
+    };
+    let asked = env.iter().filter(|name| !environment::is_inherited(name)).cloned();
+    let installed = agent.as_ref().and_then(|agent| runners.get(&agent.runner));
+    let own = installed.map(|found| found.runner.variables()).unwrap_or_default();
+    asked.chain(own.into_iter().filter(|name| scrub::is_secret(name))).collect()
 }
 
 impl WorkContext {

@@ -1,20 +1,26 @@
-//! A task: workspace, setup, `skip_if`, the command, and what it changed.
+//! A task: workspace, setup, `skip_if`, the command or the agent, and what it changed.
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use serde_json::json;
 use wavegate_proto::v1;
 
-use super::{Ending, WorkContext, command, command::Ran, failed, report_of};
+use super::{
+    Ending, WorkContext,
+    agent::{self, Asked, Place},
+    command,
+    command::Ran,
+    failed, report_of,
+};
 use crate::{
     blobs::Blob,
-    runner::{environment, result_file, shell},
+    runner::{environment, result_file, shell, usage_of},
     workspace::Workspace,
 };
 
 pub(super) async fn perform(work: &v1::Work, task: v1::TaskWork, context: &WorkContext) -> Ending {
-    if task.runner != shell::NAME || task.run.is_empty() {
-        let text = format!("this worker has no runner {:?}; it has {}", task.runner, shell::NAME);
+    if task.agent.is_none() && (task.runner != shell::NAME || task.run.is_empty()) {
+        let text = format!("a task of the runner {:?} that asks no agent cannot be done", task.runner);
         return Ending::Unable(text);
     }
     match try_perform(work, &task, context).await {
@@ -33,16 +39,20 @@ async fn try_perform(
     let workspace =
         context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
     let env = environment_of(work, task, context, &workspace)?;
-    let mut attempt = Attempt { task, context, cwd: &workspace.files(), env: &env, spent: Duration::ZERO };
+    let aside = workspace.aside_folder("agent").map_err(failed)?;
+    let mut attempt =
+        Attempt { task, context, cwd: &workspace.files(), aside: &aside, env: &env, spent: Duration::ZERO };
     let mut report = attempt.run().await?;
     report.run_ms = ms(attempt.spent);
     if report.outcome() == v1::Outcome::Skipped {
         workspace.remove().await;
         return Ok(report);
     }
-    say(&mut report, &workspace);
+    if task.agent.is_none() {
+        say(&mut report, &workspace);
+    }
     if report.outcome() == v1::Outcome::Succeeded {
-        return keep(context, workspace, report).await;
+        return keep(context, workspace, start.kind() == v1::WorkspaceKind::Dir, report).await;
     }
     workspace.remove().await;
     Ok(report)
@@ -53,6 +63,8 @@ struct Attempt<'a> {
     task: &'a v1::TaskWork,
     context: &'a WorkContext,
     cwd: &'a Path,
+    /// For files between us and an agent's program.
+    aside: &'a Path,
     env: &'a [(String, String)],
     /// The run time of all commands so far.
     spent: Duration,
@@ -73,18 +85,52 @@ impl Attempt<'_> {
                 return Ok(report_on(&ran, format!("setup `{}`: {}", first_line(setup), ran.words())));
             }
         }
+        if let Some(agent) = &self.task.agent {
+            return self.agent(agent).await;
+        }
         let ran = self.command(&self.task.run).await?;
         let summary =
             if ran.succeeded() { last_line(&ran.tail) } else { format!("the command: {}", ran.words()) };
         Ok(report_on(&ran, summary))
     }
 
+    async fn agent(&mut self, agent: &v1::AgentWork) -> Result<v1::Report, Ending> {
+        let place = Place { cwd: self.cwd, aside: self.aside, env: self.env, limit: self.left() };
+        let asked = agent::ask(self.context, agent, place).await?;
+        self.spent += asked.time;
+        Ok(report_of_agent(&asked))
+    }
+
     async fn command(&mut self, command: &str) -> Result<Ran, Ending> {
-        let limit = (self.task.timeout_ms > 0).then(|| Duration::from_millis(self.task.timeout_ms));
-        let left = limit.map(|limit| limit.saturating_sub(self.spent));
-        let ran = command::run(self.context, command, self.cwd, self.env, left).await?;
+        let ran = command::run(self.context, command, self.cwd, self.env, self.left()).await?;
         self.spent += ran.time;
         Ok(ran)
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let limit = (self.task.timeout_ms > 0).then(|| Duration::from_millis(self.task.timeout_ms));
+        limit.map(|limit| limit.saturating_sub(self.spent))
+    }
+}
+
+/// What came of asking an agent, as it is reported.
+pub(super) fn report_of_agent(asked: &Asked) -> v1::Report {
+    let conclusion = &asked.conclusion;
+    v1::Report {
+        outcome: conclusion.outcome.into(),
+        exit_code: asked.exit_code,
+        summary: conclusion.summary.clone(),
+        output_tail: asked.tail.clone(),
+        run_ms: ms(asked.time),
+        usage: Some(usage_of(&conclusion.models)),
+        output_json: conclusion.output_json.clone(),
+        model: conclusion.model.clone(),
+        session: conclusion.session.clone().unwrap_or_default(),
+        models: conclusion.models.clone(),
+        account: asked.account.clone(),
+        findings: conclusion.denials.clone(),
+        retry_after_ms: conclusion.retry_after_ms,
+        ..v1::Report::default()
     }
 }
 
@@ -122,6 +168,7 @@ fn say(report: &mut v1::Report, workspace: &Workspace) {
 async fn keep(
     context: &WorkContext,
     workspace: Workspace,
+    keeps_changes: bool,
     mut report: v1::Report,
 ) -> Result<v1::Report, Ending> {
     let (workspace, changes) = context.guard(workspace.changes()).await?;
@@ -138,6 +185,12 @@ async fn keep(
                 report.changes.clear();
                 fail(&mut report, format!("the result cannot be stored: {error}"));
             }
+        }
+        // It was denied something and left nothing behind: that is no success, whatever it says.
+        Ok(_) if !report.findings.is_empty() && keeps_changes => {
+            report.set_outcome(v1::Outcome::Denied);
+            let first = report.findings.first().map(|finding| finding.text.clone()).unwrap_or_default();
+            report.summary = format!("it changed nothing, and was denied: {first}");
         }
         Ok(_) => {}
     }

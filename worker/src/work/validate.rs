@@ -1,5 +1,7 @@
-//! Thor: runs every `verify` command itself, in a fresh workspace at the candidate, and judges by
-//! nothing else. A command that could not be run is never an approval.
+//! Thor: runs every `verify` command itself, in a fresh workspace at the candidate. Where the plan asks
+//! for an agent it judges afterwards, with what the commands gave before its eyes (`judge`); else the
+//! commands alone judge. A command that failed or could not be run is never an approval, whatever an
+//! agent says.
 //!
 //! Each task, and the wave itself, has one fresh workspace for its commands: they see the candidate
 //! and what the earlier commands of the same task left, never another task's leftovers.
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use wavegate_proto::v1;
 
 use super::{
-    Ending, WorkContext, command, failed, report_of,
+    Ending, WorkContext, command, failed, judge, report_of,
     task::{sorted, told},
 };
 use crate::{runner::environment, workspace::Workspace};
@@ -46,13 +48,18 @@ async fn judge(
     let decision = if verdict.findings.is_empty() { v1::Decision::Approved } else { v1::Decision::Rejected };
     verdict.decision = decision.into();
     let failed = verdict.findings.len();
-    Ok(v1::Report {
-        outcome: v1::Outcome::Succeeded.into(),
-        summary: format!("{} commands run, {failed} failed", verdict.evidence.len()),
-        run_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        verdict: Some(verdict),
-        ..v1::Report::default()
-    })
+    let summary = format!("{} commands run, {failed} failed", verdict.evidence.len());
+    let mut report = match &validate.agent {
+        None => v1::Report {
+            outcome: v1::Outcome::Succeeded.into(),
+            summary,
+            verdict: Some(verdict),
+            ..v1::Report::default()
+        },
+        Some(agent) => judge::judge(work, validate, agent, verdict, context).await?,
+    };
+    report.run_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(report)
 }
 
 /// The commands of one task, or of the wave (an empty key).

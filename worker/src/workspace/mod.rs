@@ -45,6 +45,9 @@ pub struct Workspace {
     root: PathBuf,
     /// What it started as; None where its changes are not kept.
     before: Option<Snapshot>,
+    /// What its changes are counted from, where it started as more than that: with the task's own last
+    /// result.
+    origin: Option<Tree>,
 }
 
 impl Workspace {
@@ -63,14 +66,25 @@ impl Workspace {
         };
         let root = state_dir.join("work").join(lease_id).join(name);
         let workspace = blocking(move || Self::empty(root)).await??;
-        if is_kept { workspace.fill(start_tree(start, blobs).await?, blobs).await } else { Ok(workspace) }
+        if !is_kept {
+            return Ok(workspace);
+        }
+        let origin = start_tree(start, blobs).await?;
+        if start.own.is_empty() {
+            return workspace.fill(origin, blobs).await;
+        }
+        let mut tree = origin.clone();
+        tree.try_apply(&fetch_changes(&start.own, blobs).await?)?;
+        let mut workspace = workspace.fill(tree, blobs).await?;
+        workspace.origin = Some(origin);
+        Ok(workspace)
     }
 
     fn empty(root: PathBuf) -> Result<Self, WorkspaceError> {
         remove(&root);
         fs::create_dir_all(root.join("files"))
             .map_err(|source| WorkspaceError::Io { path: root.clone(), source })?;
-        Ok(Self { root, before: None })
+        Ok(Self { root, before: None, origin: None })
     }
 
     async fn fill(mut self, tree: Tree, blobs: &dyn BlobStore) -> Result<Self, WorkspaceError> {
@@ -96,7 +110,17 @@ impl Workspace {
     pub async fn changes(self) -> (Option<Self>, Result<(Changes, Vec<Blob>), WorkspaceError>) {
         let found = blocking(move || {
             let changes = match &self.before {
-                Some(before) => diff(before, &self.files()),
+                Some(before) => diff(before, &self.files()).map(|(changes, blobs)| {
+                    let Some(origin) = &self.origin else { return (changes, blobs) };
+                    let mut now = before.tree.clone();
+                    for (path, node) in changes.paths {
+                        match node {
+                            Some(node) => drop(now.entries.insert(path, node)),
+                            None => drop(now.entries.remove(&path)),
+                        }
+                    }
+                    (origin.changes_to(&now), blobs)
+                }),
                 None => Ok((Changes::default(), Vec::new())),
             };
             (self, changes)
@@ -116,6 +140,13 @@ impl Workspace {
     #[must_use]
     pub fn files(&self) -> PathBuf {
         self.root.join("files")
+    }
+
+    /// A directory beside it, made if missing.
+    pub fn aside_folder(&self, name: &str) -> io::Result<PathBuf> {
+        let folder = self.aside(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
     }
 
     /// A file beside it, for what Wavegate and the command tell each other.

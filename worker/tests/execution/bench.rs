@@ -12,6 +12,7 @@ use wavegate_proto::v1;
 use wavegate_worker::{
     blobs::{Blob, BlobCache, BlobError, BlobStore},
     digest::Digest,
+    runner::{Registry, scrub::Scrubber},
     tree::{self, Tree},
     work::{Ending, LogSink, WorkContext, boottime_ms, perform},
 };
@@ -125,6 +126,9 @@ impl Bench {
             deadline: self.deadline.subscribe(),
             cancel: self.cancel.subscribe(),
             started: Box::new(|| ()),
+            runners: Arc::new(Registry::of_shell()),
+            progress: Arc::new(|_| ()),
+            scrubber: Scrubber::default(),
         }
     }
 

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agents;
 mod bench;
 mod escapes;
 mod processes;
+mod real_claude;
+mod streams;
 mod work;

@@ -11,8 +11,12 @@ use wavegate_worker::{
 use crate::bench::{Bench, task};
 
 fn dir_task(command: &str, base: &str) -> v1::TaskWork {
-    let workspace =
-        Some(v1::Workspace { kind: v1::WorkspaceKind::Dir.into(), base: base.to_owned(), layers: vec![] });
+    let workspace = Some(v1::Workspace {
+        kind: v1::WorkspaceKind::Dir.into(),
+        base: base.to_owned(),
+        layers: vec![],
+        own: String::new(),
+    });
     v1::TaskWork { workspace, ..task(command, v1::WorkspaceKind::Dir) }
 }
 
@@ -86,6 +90,7 @@ async fn thor_runs_every_command_at_the_candidate_and_keeps_the_evidence() {
             kind: v1::WorkspaceKind::Dir.into(),
             base: candidate,
             layers: vec![],
+            own: String::new(),
         }),
         tasks: vec![check("A", &["grep -q text file"]), check("B", &["echo wrong; exit 3", "test -e file"])],
         verify: vec!["test -s file".to_owned()],
@@ -101,8 +106,12 @@ async fn thor_runs_every_command_at_the_candidate_and_keeps_the_evidence() {
 }
 
 fn validate_dir(candidate: String, tasks: Vec<v1::TaskCheck>) -> v1::work::Body {
-    let workspace =
-        Some(v1::Workspace { kind: v1::WorkspaceKind::Dir.into(), base: candidate, layers: vec![] });
+    let workspace = Some(v1::Workspace {
+        kind: v1::WorkspaceKind::Dir.into(),
+        base: candidate,
+        layers: vec![],
+        own: String::new(),
+    });
     v1::work::Body::Validate(v1::ValidateWork { workspace, tasks, ..v1::ValidateWork::default() })
 }
 
@@ -238,7 +247,11 @@ async fn what_this_worker_cannot_do_it_gives_back() {
     let agent = v1::TaskWork {
         runner: "claude".to_owned(),
         run: String::new(),
-        prompt: "do".to_owned(),
+        agent: Some(v1::AgentWork {
+            runner: "claude".to_owned(),
+            prompt: "do".to_owned(),
+            ..v1::AgentWork::default()
+        }),
         ..task("", v1::WorkspaceKind::None)
     };
     assert!(matches!(bench.perform(agent).await, Ending::Unable(text) if text.contains("claude")));

@@ -2,8 +2,9 @@
 //! many tasks of a wave are in which state), and keeps both in step with the changes it emits.
 //!
 //! The rooms below decide by occasion: `progress` what follows by itself, `outcome` what the end of a
-//! lease means, `verdict` what Thor's word means, `steer` and `resolve` what a person asks.
+//! lease means, `counsel` what the coordinator's model is asked, `verdict` what Thor's word means, `steer` and `resolve` what a person asks.
 
+mod counsel;
 mod outcome;
 mod progress;
 mod resolve;
@@ -59,7 +60,7 @@ pub(crate) struct Plan {
 
 pub(crate) struct Wave {
     pub(crate) row: WaveRow,
-    /// Its open integrate or validate lease.
+    /// Its open integrate, validate or coordinate lease.
     pub(crate) duty: Option<LeaseId>,
     counts: Counts,
     ready: u32,
@@ -96,7 +97,8 @@ impl Plan {
             ended: None,
         };
         let waves = vec![WaveRow::new(); shape.waves.len()];
-        let tasks = vec![TaskRow::new(); shape.tasks.len()];
+        let tasks =
+            shape.tasks.iter().map(|task| TaskRow { budget: task.budget, ..TaskRow::new() }).collect();
         Self::build(shape, row, waves, tasks)
     }
 
@@ -165,7 +167,7 @@ impl Plan {
                 LeaseWork::Task { task, attempt } => {
                     row.state == LeaseState::Lost && self.tasks[task.at()].attempt == attempt
                 }
-                LeaseWork::Integrate | LeaseWork::Validate { .. } => false,
+                LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => false,
             }
     }
 
@@ -180,7 +182,7 @@ impl Plan {
                 self.lease_of.insert(task, row.id);
                 self.open_tasks += u32::from(row.state.is_open());
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
                 self.waves[row.wave.at()].duty = Some(row.id)
             }
         }
@@ -235,17 +237,7 @@ impl Plan {
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> Event {
-        Event {
-            kind,
-            plan: Some(self.id()),
-            wave: None,
-            task: None,
-            lease: None,
-            worker: None,
-            actor: COORDINATOR.to_owned(),
-            reason: String::new(),
-            text: String::new(),
-        }
+        Event { plan: Some(self.id()), ..Event::of(kind) }
     }
 }
 
@@ -311,6 +303,8 @@ impl WaveRow {
             target_moves: 0,
             integrate_failures: 0,
             validate_failures: 0,
+            counsel: None,
+            counsel_failures: 0,
         }
     }
 }
@@ -324,7 +318,7 @@ impl Default for WaveRow {
 impl TaskRow {
     /// A task that has not begun.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             state: TaskState::Pending { not_before: None },
             attempt: 0,
@@ -332,6 +326,9 @@ impl TaskRow {
             losses: 0,
             rejections: 0,
             evidence_only: false,
+            awaits_counsel: false,
+            spent: crate::row::Usage::default(),
+            budget: crate::spec::Budget::default(),
             result: None,
         }
     }

@@ -3,10 +3,12 @@
 
 use super::{Context, Plan};
 use crate::{
+    account::{AccountRow, AccountState, Trouble},
+    config::Config,
     effect::{Change, Event, EventKind, Message, VerdictRow, VerdictSource},
     ids::{LeaseId, TaskIx, Utc, WaveIx},
     row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, Report, TaskResult, Usage, Verdict},
-    spec::OnLost,
+    spec::{Budget, OnLost},
     state::{LeaseState, PauseReason, PlanState, ReleaseReason, TaskBlock, TaskState, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
 };
@@ -17,6 +19,10 @@ pub(crate) const MAX_LOSSES: u32 = 2;
 pub(crate) const MAX_INTEGRATE_FAILURES: u32 = 3;
 /// Validations of a round that are lost, fail or answer nonsense before a person is asked.
 pub(crate) const MAX_VALIDATE_FAILURES: u32 = 3;
+/// Coordinate leases for one counsel that are lost, fail or answer nonsense and are granted again.
+pub(crate) const MAX_COUNSEL_FAILURES: u32 = 2;
+/// Failures of an agent's task from which the coordinator's model is asked what to do differently.
+const TRIAGE_FAILURES: u32 = 2;
 
 impl Plan {
     /// A worker reports the end of a lease that the plan keeps. The worker is the lease's own.
@@ -30,7 +36,17 @@ impl Plan {
             return;
         }
         let was_lost = lease.is_lost();
-        self.change_lease(ctx, id, LeaseEvent::Finished);
+        let trouble = Trouble::of(report.outcome);
+        self.note_account(ctx, &row, trouble, &report);
+        match trouble {
+            // Nobody's fault: as if it had never been granted, but for what it cost.
+            Some(trouble) if !was_lost => {
+                self.change_lease(ctx, id, LeaseEvent::Released(trouble.release()));
+            }
+            Some(_) | None => {
+                self.change_lease(ctx, id, LeaseEvent::Finished);
+            }
+        }
         self.book(ctx, &row, report.usage);
         ctx.effects.changes.push(Change::Result {
             lease: id,
@@ -38,10 +54,96 @@ impl Plan {
             report: Box::new(report.clone()),
         });
         ctx.send(&row.worker, Message::Accepted { lease: id });
+        if let Some(trouble) = trouble {
+            self.on_account_trouble(ctx, &row, trouble, &report.summary, was_lost);
+            return;
+        }
         match row.work {
             LeaseWork::Task { task, .. } => self.on_task_finished(ctx, &row, task, &report, was_lost),
             LeaseWork::Integrate => self.on_integrated(ctx, &row, report),
             LeaseWork::Validate { .. } => self.on_validated(ctx, &row, report),
+            LeaseWork::Coordinate { .. } => self.on_counsel(ctx, &row, &report),
+        }
+    }
+
+    /// What the end of an agent's run tells of its account.
+    fn note_account(
+        &self,
+        ctx: &mut Context<'_, '_>,
+        row: &LeaseRow,
+        trouble: Option<Trouble>,
+        report: &Report,
+    ) {
+        let Some(account) = &row.account else {
+            return;
+        };
+        let changed = match trouble {
+            Some(trouble) => {
+                let (after, now) = (report.talk.retry_after_ms, ctx.moment.utc);
+                let was = ctx.fleet.accounts.state(account);
+                let timings = &ctx.config.timings;
+                let row =
+                    ctx.fleet.accounts.on_trouble(account, trouble, after, &report.summary, now, timings);
+                // A second lease that meets the same wait is no news.
+                Some(row.clone()).filter(|_| row.state != was)
+            }
+            None if report.talk.model.is_empty() => None,
+            None => ctx.fleet.accounts.on_answered(account, row.id),
+        };
+        if let Some(changed) = changed {
+            self.tell_account(ctx, row, changed);
+        }
+    }
+
+    pub(crate) fn tell_account(&self, ctx: &mut Context<'_, '_>, row: &LeaseRow, changed: AccountRow) {
+        let account = &changed.account;
+        let (kind, text) = match changed.state {
+            AccountState::Open | AccountState::Probing { .. } => {
+                (EventKind::AccountOpen, format!("{account} answers again"))
+            }
+            AccountState::Waiting { trouble, until } => {
+                let seconds = until.0.saturating_sub(ctx.moment.utc.0).max(0) / 1000;
+                let words = trouble.words();
+                (
+                    EventKind::AccountWaiting,
+                    format!("{account} {words}: tried again in {seconds} s; {}", changed.note),
+                )
+            }
+            AccountState::Refused => {
+                let text = format!(
+                    "{account} is not accepted ({}): mend its credentials on the worker, then restart the worker or                      run `wavegate accounts clear {} {}`",
+                    changed.note, account.runner, account.fingerprint
+                );
+                (EventKind::AccountRefused, text)
+            }
+        };
+        let mut event = self.lease_event(kind, row);
+        event.reason = changed.state.trouble().map_or("", Trouble::as_str).to_owned();
+        event.text = text;
+        ctx.emit(event);
+        ctx.effects.changes.push(Change::Account(changed));
+    }
+
+    /// The lease is given back; what it was for waits for the account, or for another one.
+    fn on_account_trouble(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        row: &LeaseRow,
+        trouble: Trouble,
+        note: &str,
+        was_lost: bool,
+    ) {
+        if was_lost {
+            return;
+        }
+        let mut event = self.lease_event(EventKind::LeaseReleased, row);
+        event.reason = trouble.release().as_str().to_owned();
+        event.text = note.to_owned();
+        ctx.emit(event);
+        if let LeaseWork::Task { task, .. } = row.work
+            && self.tasks[task.at()].state == TaskState::Leased
+        {
+            self.change_task(ctx, task, TaskEvent::Returned { not_before: None }, |_| {});
         }
     }
 
@@ -77,20 +179,19 @@ impl Plan {
 
     /// What the lease has cost, now that it is known: in the place of what its loss was booked at.
     fn book(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, usage: Usage) {
-        let guess = if row.state == LeaseState::Lost { self.cost_of_loss(row) } else { Usage::default() };
+        let guess =
+            if row.state == LeaseState::Lost { self.cost_of_loss(ctx.config, row) } else { Usage::default() };
         if usage != guess {
             self.change_plan(ctx, |plan| plan.spent = plan.spent.less(guess).plus(usage));
+            if let LeaseWork::Task { task, .. } = row.work {
+                self.adjust_task(ctx, task, |task| task.spent = task.spent.less(guess).plus(usage));
+            }
         }
     }
 
     /// Nobody will say what it cost: its reservation or its last progress, whichever is more.
-    fn cost_of_loss(&self, row: &LeaseRow) -> Usage {
-        let reserved = match row.work {
-            LeaseWork::Task { task, .. } => self.reservation(task),
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
-        };
-        let missing = reserved.saturating_sub(row.progress.tokens());
-        Usage { tokens_in: row.progress.tokens_in.saturating_add(missing), ..row.progress }
+    fn cost_of_loss(&self, config: &Config, row: &LeaseRow) -> Usage {
+        self.reservation(config, row.work).at_least(row.progress)
     }
 
     fn on_task_finished(
@@ -112,8 +213,23 @@ impl Plan {
                 }
             }
             // A lost attempt was counted as a loss; that it failed as well changes nothing.
-            Outcome::Failed | Outcome::TimedOut | Outcome::Conflict if was_lost => {}
-            Outcome::Failed | Outcome::TimedOut | Outcome::Conflict => {
+            _ if was_lost => {}
+            Outcome::BudgetLimit if self.tasks[task.at()].budget != Budget::default() => {
+                self.on_budget_limit(ctx, task);
+            }
+            Outcome::Failed
+            | Outcome::TimedOut
+            | Outcome::Conflict
+            | Outcome::Denied
+            | Outcome::TurnLimit
+            | Outcome::BudgetLimit
+            | Outcome::Refused
+            | Outcome::Killed
+            | Outcome::Nonsense
+            | Outcome::UsageLimit
+            | Outcome::BadCredentials
+            | Outcome::Overloaded
+            | Outcome::Unreachable => {
                 self.on_task_failed(ctx, row, task, report.outcome.as_str(), &report.summary);
             }
         }
@@ -145,6 +261,24 @@ impl Plan {
             ctx.emit(event);
             self.revive(ctx, row.wave);
         }
+    }
+
+    /// The task used up what it may: more of it is a person's to give.
+    fn on_budget_limit(&mut self, ctx: &mut Context<'_, '_>, task: TaskIx) {
+        if self.tasks[task.at()].state == TaskState::Leased {
+            self.change_task(ctx, task, TaskEvent::Returned { not_before: None }, |_| {});
+            let why = self.over_task_budget(task);
+            self.pause(ctx, PauseReason::Budget, &why);
+        }
+    }
+
+    /// What a person is asked when a task has used up its own budget.
+    pub(crate) fn over_task_budget(&self, task: TaskIx) -> String {
+        let key = &self.shape.tasks[task.at()].key;
+        format!(
+            "{key} used up its own budget: `wavegate resume {} --task {key} --add-usd N` gives it more",
+            self.id()
+        )
     }
 
     /// A late result may have moved on what its wave was blocked for.
@@ -179,6 +313,9 @@ impl Plan {
         } else {
             let not_before = Some(retry_at(ctx, failures + self.tasks[task.at()].losses));
             self.change_task(ctx, task, TaskEvent::Returned { not_before }, |row| row.failures = failures);
+            if failures >= TRIAGE_FAILURES {
+                self.ask_for_triage(ctx, self.shape.tasks[task.at()].wave, &[task]);
+            }
         }
     }
 
@@ -311,7 +448,10 @@ impl Plan {
             LeaseWork::Validate { .. } if reason == ReleaseReason::Unable => {
                 self.count_validate_failure(ctx, row.wave, note);
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => {}
+            LeaseWork::Coordinate { .. } if reason == ReleaseReason::Unable => {
+                self.count_counsel_failure(ctx, row.wave, note);
+            }
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {}
         }
         true
     }
@@ -324,7 +464,7 @@ impl Plan {
         if !self.change_lease(ctx, id, LeaseEvent::Lost) {
             return;
         }
-        let cost = self.cost_of_loss(&row);
+        let cost = self.cost_of_loss(ctx.config, &row);
         self.book(ctx, &row, cost);
         let mut event = self.lease_event(EventKind::LeaseLost, &row);
         event.text = why.to_owned();
@@ -334,6 +474,9 @@ impl Plan {
             LeaseWork::Integrate => self.count_integrate_failure(ctx, row.wave, "the worker vanished"),
             LeaseWork::Validate { .. } => {
                 self.count_validate_failure(ctx, row.wave, "the Thor worker vanished")
+            }
+            LeaseWork::Coordinate { .. } => {
+                self.count_counsel_failure(ctx, row.wave, "the coordinator's worker vanished")
             }
         }
     }

@@ -28,7 +28,10 @@ impl Plan {
     fn progress_wave(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
         match self.waves[wave.at()].row.state {
             WaveState::Waiting => self.try_start(ctx, wave),
-            WaveState::Running => self.try_leave_running(ctx, wave),
+            WaveState::Running => {
+                self.drop_vain_counsel(ctx, wave);
+                self.try_leave_running(ctx, wave);
+            }
             WaveState::Integrating
             | WaveState::Validating
             | WaveState::Publishing
@@ -47,6 +50,7 @@ impl Plan {
         event.wave = Some(wave);
         event.text = format!("{} tasks", self.shape.waves[wave.at()].tasks.len());
         ctx.emit(event);
+        self.ask_for_briefing(ctx, wave);
     }
 
     /// The waves that this one still waits for.
@@ -77,7 +81,12 @@ impl Plan {
         let counts = state.counts;
         if counts.pending + counts.leased + counts.blocked == 0 {
             self.integrate(ctx, wave);
-        } else if counts.blocked > 0 && counts.leased == 0 && state.ready == 0 && state.delayed == 0 {
+        } else if counts.blocked > 0
+            && counts.leased == 0
+            && state.ready == 0
+            && state.delayed == 0
+            && state.row.counsel.is_none()
+        {
             self.block_wave(ctx, wave, WaveBlock::Tasks);
         }
     }

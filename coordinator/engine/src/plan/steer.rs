@@ -6,6 +6,7 @@ use crate::{
     effect::{EventKind, Message, Reply},
     ids::{TaskIx, WaveIx},
     input::Refusal,
+    spec::Budget,
     state::{Mode, PauseReason, PlanState, TaskBlock, TaskState, Tier, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
 };
@@ -35,7 +36,24 @@ impl Plan {
         event.actor = by.to_owned();
         event.text = format!("mode {mode}, coordinator tier {}", mode.tier());
         ctx.emit(event);
-        Ok(Reply::Mode { mode, tier: mode.tier(), warnings: Vec::new() })
+        Ok(Reply::Mode { mode, tier: mode.tier(), warnings: self.warnings(ctx) })
+    }
+
+    /// What a person should know before money is spent.
+    fn warnings(&self, ctx: &Context<'_, '_>) -> Vec<String> {
+        let mut warnings: Vec<_> = self.shape.tasks.iter().filter_map(|task| task.warning.clone()).collect();
+        let unpriced = |task: &&crate::spec::TaskShape| {
+            task.agent && ctx.config.prices.of(task.demand.family, 1_000_000).is_none()
+        };
+        let capped = self.row.budget.micro_usd.is_some()
+            || self.shape.tasks.iter().any(|it| it.budget.micro_usd.is_some());
+        if capped && let Some(task) = self.shape.tasks.iter().find(unpriced) {
+            warnings.push(format!(
+                "{}: the price of its model is unknown, so a budget in dollars holds only what its runner tells",
+                task.key
+            ));
+        }
+        warnings
     }
 
     pub(crate) fn set_mode(
@@ -56,6 +74,7 @@ impl Plan {
             event.actor = by.to_owned();
             event.text = format!("mode {mode}, coordinator tier {}", mode.tier());
             ctx.emit(event);
+            self.on_tier_changed(ctx);
         }
         self.mode_column(ctx);
         Ok(Reply::Mode { mode, tier: mode.tier(), warnings: Vec::new() })
@@ -102,15 +121,19 @@ impl Plan {
         &mut self,
         ctx: &mut Context<'_, '_>,
         by: &str,
-        add_tokens: u64,
-        add_micro_usd: u64,
+        task: Option<&str>,
+        add: Budget,
     ) -> Result<Reply, Refusal> {
         let resumable = matches!(self.row.state, PlanState::Running | PlanState::Paused(_));
         self.expect_state(resumable, "only a paused plan can be resumed")?;
-        self.change_plan(ctx, |row| {
-            row.budget.tokens = row.budget.tokens.map(|most| most.saturating_add(add_tokens));
-            row.budget.micro_usd = row.budget.micro_usd.map(|most| most.saturating_add(add_micro_usd));
-        });
+        match task {
+            None => self.change_plan(ctx, |row| row.budget = row.budget.plus(add)),
+            Some(key) => {
+                let no_task = || Refusal::NoTask { plan: self.id(), task: key.to_owned() };
+                let task = self.task_named(key).ok_or_else(no_task)?;
+                self.adjust_task(ctx, task, |row| row.budget = row.budget.plus(add));
+            }
+        }
         let PlanState::Paused(reason) = self.row.state else {
             return Ok(Reply::Done);
         };
@@ -128,10 +151,11 @@ impl Plan {
         self.idle_since = None;
         for wave in (0..self.waves.len() as u32).map(WaveIx) {
             let row = &self.waves[wave.at()].row;
-            if row.integrate_failures + row.validate_failures > 0 {
+            if row.integrate_failures + row.validate_failures + row.counsel_failures > 0 {
                 self.change_wave(ctx, wave, |row| {
                     row.integrate_failures = 0;
                     row.validate_failures = 0;
+                    row.counsel_failures = 0;
                 });
             }
         }
@@ -226,6 +250,7 @@ impl Plan {
             row.losses = 0;
             row.rejections = 0;
             row.evidence_only = false;
+            row.awaits_counsel = false;
         });
         self.return_dependents(ctx, &[task].into());
     }

@@ -139,6 +139,10 @@ impl Plan {
             self.block_wave(ctx, wave, WaveBlock::Escalated);
         } else {
             self.change_wave(ctx, wave, |row| row.state = WaveState::Running);
+            if !evidence_only {
+                let named: Vec<_> = named.iter().copied().collect();
+                self.ask_for_triage(ctx, wave, &named);
+            }
         }
     }
 

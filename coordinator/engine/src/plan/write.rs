@@ -69,6 +69,22 @@ impl Plan {
         true
     }
 
+    /// Changes what is kept of a task beside its state.
+    pub(crate) fn adjust_task(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        task: TaskIx,
+        adjust: impl FnOnce(&mut TaskRow),
+    ) {
+        let row = &mut self.tasks[task.at()];
+        adjust(row);
+        let row = row.clone();
+        let was = row.state.name();
+        ctx.effects.changes.push(Change::Task { plan: self.shape.id, task, was, row });
+        self.stirred = true;
+        self.refresh(task);
+    }
+
     fn recount(&mut self, ctx: &Context<'_, '_>, task: TaskIx, was: TaskState, next: TaskState) {
         let wave = &mut self.waves[self.shape.tasks[task.at()].wave.at()];
         wave.counts.remove(was);
@@ -114,6 +130,7 @@ impl Plan {
         let is_ready = wave.row.state == WaveState::Running
             && matches!(self.tasks[task.at()].state, TaskState::Pending { .. })
             && !self.delayed.contains_key(&task)
+            && !self.tasks[task.at()].awaits_counsel
             && shape.depends_on.iter().all(|dependency| is_settled(self.tasks[dependency.at()].state));
         if is_ready && set.insert((shape.priority, task)) {
             wave.ready += 1;
@@ -134,7 +151,7 @@ impl Plan {
                     ctx.index.forget(old);
                 }
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
                 self.waves[row.wave.at()].duty = Some(row.id)
             }
         }
@@ -172,6 +189,10 @@ impl Plan {
         let row = row.clone();
         if was.is_open() && !next.is_open() {
             self.close_lease(ctx, &row);
+            if let Some(account) = &row.account {
+                let untried = ctx.fleet.accounts.on_unanswered(account, id);
+                ctx.effects.changes.extend(untried.map(Change::Account));
+            }
         }
         if !next.is_open()
             && (!matches!(event, LeaseEvent::Lost) || !matches!(row.work, LeaseWork::Task { .. }))
@@ -187,7 +208,9 @@ impl Plan {
         ctx.index.close(row.id, &row.worker);
         match row.work {
             LeaseWork::Task { .. } => self.open_tasks -= 1,
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => self.waves[row.wave.at()].duty = None,
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
+                self.waves[row.wave.at()].duty = None
+            }
         }
     }
 

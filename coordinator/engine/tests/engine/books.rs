@@ -96,6 +96,11 @@ impl Running {
     pub(crate) fn report(&self, ending: Ending, world: &World, lease: LeaseId) -> Report {
         let mark = (lease.0 % 250) as u8 + 1;
         match (self.kind, ending) {
+            (LeaseKind::Coordinate, Ending::Good | Ending::Skip) => counsel(&self.tier(world)),
+            (LeaseKind::Coordinate, Ending::Nonsense) => counsel("claude-haiku-5-5"),
+            (LeaseKind::Coordinate, Ending::Judged(_)) => answered(&self.tier(world), Outcome::Succeeded),
+            (LeaseKind::Integrate, Ending::Trouble(..)) => report(Outcome::Failed),
+            (_, Ending::Trouble(outcome, after)) => in_trouble(outcome, after),
             (LeaseKind::Task, Ending::Good) => Report { usage: tokens_used(1_000), ..changed(mark) },
             (LeaseKind::Task, Ending::Skip) => report(Outcome::Skipped),
             (LeaseKind::Task, Ending::Bad | Ending::Nonsense) => report(Outcome::Failed),
@@ -112,9 +117,15 @@ impl Running {
                     model_verdict(decision)
                 })
             }
-            (LeaseKind::Validate, Ending::Bad) => report(Outcome::Failed),
+            (LeaseKind::Validate | LeaseKind::Coordinate, Ending::Bad) => report(Outcome::Failed),
             (LeaseKind::Validate, Ending::Nonsense) => judged(rejected(&[])),
         }
+    }
+
+    /// A model of the family that the plan's coordinator is of.
+    fn tier(&self, world: &World) -> String {
+        let tier = world.store.plans[&self.plan].row.tier.expect("the plan was approved");
+        format!("claude-{}-5-5", tier.family())
     }
 
     pub(crate) fn first_task(&self, world: &World) -> String {

@@ -3,6 +3,7 @@
 #[path = "../environment/mod.rs"]
 mod environment;
 
+mod agents;
 mod books;
 mod counters;
 mod estimates;

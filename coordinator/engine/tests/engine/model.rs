@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use wavegate_engine::{
-    Change, Effects, Engine, Hello, Input, LeaseRow, LeaseWork, Mode, Moment, Mono, PlanId, PlanState, Role,
-    STANDARD_CAP, SessionEvent, SessionId, TaskIx, TaskState, Utc, WaveIx, WaveState, WorkerRow,
+    Account, AccountState, Change, Effects, Engine, Hello, Input, LeaseRow, LeaseWork, Mode, Moment, Mono,
+    PlanId, PlanState, Role, Runner, STANDARD_CAP, SessionEvent, SessionId, TaskIx, TaskState, Utc, WaveIx,
+    WaveState, WorkerRow,
+    model::Family,
     spec::{Demand, ThorKind},
 };
 
@@ -14,7 +16,7 @@ use crate::environment::{Store, Stored, World};
 pub(crate) fn task_of(lease: &LeaseRow) -> Option<TaskIx> {
     match lease.work {
         LeaseWork::Task { task, .. } => Some(task),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => None,
+        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => None,
     }
 }
 
@@ -31,9 +33,15 @@ pub(crate) fn check_nothing_left_to_grant(world: &World) {
             match row.state {
                 WaveState::Waiting => assert!(!may_start(plan, wave), "{} of {id} may start", wave.0),
                 WaveState::Running => check_running(world, &awake, *id, plan, wave),
-                WaveState::Integrating => check_duty(world, &awake, *id, wave, Role::Executor),
-                WaveState::Validating if plan.shape.thor == ThorKind::Worker => {
-                    check_duty(world, &awake, *id, wave, Role::Thor);
+                WaveState::Integrating => check_duty(world, &awake, *id, wave, Role::Executor, None),
+                WaveState::Validating if plan.shape.thor != ThorKind::External => {
+                    let agent = &plan.shape.thor_agent;
+                    let demand = (plan.shape.thor == ThorKind::Agent).then(|| Demand {
+                        runner: agent.runner.clone(),
+                        family: Family::of(&agent.model),
+                        requires: Vec::new(),
+                    });
+                    check_duty(world, &awake, *id, wave, Role::Thor, demand.as_ref());
                 }
                 WaveState::Validating
                 | WaveState::Publishing
@@ -56,6 +64,14 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
     let tasks: Vec<_> = plan.shape.waves[wave.at()].tasks.clone().map(TaskIx).collect();
     let state = |task: &TaskIx| plan.tasks[task.at()].state;
     assert!(tasks.iter().any(|task| !is_settled(state(task))), "a wave of submitted tasks integrates");
+    let awaits = |task: &TaskIx| plan.tasks[task.at()].awaits_counsel;
+    if plan.waves[wave.at()].counsel.is_some() {
+        let family = plan.row.tier.map(wavegate_engine::Tier::family);
+        let demand = Demand { runner: plan.shape.coordinator_runner.clone(), family, requires: Vec::new() };
+        check_duty(world, awake, id, wave, Role::Coordinator, Some(&demand));
+    } else {
+        assert!(!tasks.iter().any(awaits), "a task waits for counsel that nobody asked for");
+    }
     let capped = plan.row.mode == Some(Mode::Standard)
         && world.store.open_task_leases(id).count() as u32 >= STANDARD_CAP;
     let agents = world.store.leases.values().filter(|l| l.state.is_open() && task_of(l).is_some()).count();
@@ -65,6 +81,7 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
     for task in tasks {
         let shape = &plan.shape.tasks[task.at()];
         let ready = matches!(state(&task), TaskState::Pending { not_before } if is_past(world, not_before))
+            && !awaits(&task)
             && shape.depends_on.iter().all(|dependency| is_settled(state(dependency)));
         let worker =
             awake.iter().find(|worker| fits(&world.store, worker, Role::Executor, Some(&shape.demand)));
@@ -72,7 +89,14 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
     }
 }
 
-fn check_duty(world: &World, awake: &[&WorkerRow], id: PlanId, wave: WaveIx, role: Role) {
+fn check_duty(
+    world: &World,
+    awake: &[&WorkerRow],
+    id: PlanId,
+    wave: WaveIx,
+    role: Role,
+    demand: Option<&Demand>,
+) {
     let mut leases = world.store.leases.values();
     if leases.any(|l| (l.plan, l.wave, l.state.is_open(), task_of(l)) == (id, wave, true, None)) {
         return;
@@ -81,9 +105,15 @@ fn check_duty(world: &World, awake: &[&WorkerRow], id: PlanId, wave: WaveIx, rol
     let tasks = plan.shape.waves[wave.at()].tasks.clone();
     let results = plan.tasks[tasks.start as usize..tasks.end as usize].iter();
     let authors: BTreeSet<_> = results.filter_map(|task| Some(&task.result.as_ref()?.worker)).collect();
-    let others = awake.iter().any(|worker| worker.roles.contains(&role) && !authors.contains(&worker.id));
+    // Another one that could judge, were its account not in trouble for a while.
+    let others = awake.iter().any(|worker| {
+        worker.roles.contains(&role) && has(worker, demand) && !authors.contains(&worker.id) && {
+            let state = account_of(worker, demand).and_then(|account| world.store.accounts.get(&account));
+            state.is_none_or(|row| row.state != AccountState::Refused)
+        }
+    });
     let worker = awake.iter().find(|worker| {
-        fits(&world.store, worker, role, None)
+        fits(&world.store, worker, role, demand)
             && !(role == Role::Thor && others && authors.contains(&worker.id))
     });
     assert!(worker.is_none(), "wave {} of {id} waits for a {role}, and {worker:?} is free", wave.0);
@@ -106,10 +136,29 @@ fn fits(store: &Store, worker: &WorkerRow, role: Role, demand: Option<&Demand>) 
     let open = store.leases.values().filter(|lease| lease.worker == worker.id && lease.state.is_open());
     worker.roles.contains(&role)
         && worker.slots.is_none_or(|slots| (open.count() as u32) < slots)
-        && demand.is_none_or(|demand| {
-            worker.runners.iter().any(|runner| runner.name == demand.runner)
-                && demand.requires.iter().all(|label| worker.labels.contains(label))
+        && has(worker, demand)
+        && account_of(worker, demand).is_none_or(|account| {
+            let state = store.accounts.get(&account).map(|row| row.state);
+            matches!(state, None | Some(AccountState::Open | AccountState::Probing { lease: None, .. }))
         })
+}
+
+fn has(worker: &WorkerRow, demand: Option<&Demand>) -> bool {
+    demand.is_none_or(|demand| {
+        let serves = |runner: &Runner| {
+            let family = demand.family.map(Family::as_str);
+            let offered =
+                |family| runner.models.is_empty() || runner.models.iter().any(|model| model == family);
+            runner.name == demand.runner && family.is_none_or(offered)
+        };
+        worker.runners.iter().any(serves) && demand.requires.iter().all(|label| worker.labels.contains(label))
+    })
+}
+
+fn account_of(worker: &WorkerRow, demand: Option<&Demand>) -> Option<Account> {
+    let runner = worker.runners.iter().find(|runner| Some(&runner.name) == demand.map(|it| &it.runner))?;
+    let (runner, fingerprint) = (runner.name.clone(), runner.account.clone());
+    (!fingerprint.is_empty()).then_some(Account { runner, fingerprint })
 }
 
 /// An engine that starts from the store, and to which the awake workers come back with all that is
@@ -129,8 +178,8 @@ pub(crate) fn check_restart_changes_nothing(world: &mut World) {
     for id in world.store.plans.keys() {
         let now = Mono(world.mono);
         assert_eq!(
-            restored.holds(*id, now),
-            world.engine.holds(*id, now),
+            restored.holds(*id, now, Utc(world.utc)),
+            world.engine.holds(*id, now, Utc(world.utc)),
             "a restored engine holds otherwise"
         );
     }

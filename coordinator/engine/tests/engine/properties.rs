@@ -5,7 +5,8 @@ use std::fmt;
 
 use proptest::{collection::vec, prelude::*};
 use wavegate_engine::{
-    Decision, Mode, ReleaseReason, Resolution,
+    Decision, Mode, Outcome, ReleaseReason, Resolution,
+    model::Family,
     spec::{OnLost, ThorKind, WorkspaceKind},
 };
 
@@ -36,7 +37,10 @@ prop_compose! {
         on_lost in vec(0..4u8, 9),
         workspace in prop_oneof![Just(WorkspaceKind::None), Just(WorkspaceKind::Dir)],
         external in prop::bool::weighted(0.2),
-        budget in prop::option::weighted(0.3, 20_000..200_000u64),
+        budget in prop::option::weighted(0.3, 20_000..300_000u64),
+        agents in prop::bool::weighted(0.4),
+        own_budget in prop::option::weighted(0.2, 500..40_000u64),
+        judge in prop::bool::weighted(0.3),
     ) -> PlanBuilder {
         let mut built = plan().workspace(workspace);
         let mut keys = KEYS.iter();
@@ -49,11 +53,20 @@ prop_compose! {
         }
         let mut at = 0;
         built = built.with(|shape| {
-            shape.thor = if external { ThorKind::External } else { ThorKind::Worker };
+            shape.thor = match (external, agents && judge) {
+                (true, _) => ThorKind::External,
+                (false, true) => ThorKind::Agent,
+                (false, false) => ThorKind::Worker,
+            };
             shape.budget.tokens = budget;
             for task in &mut shape.tasks {
                 task.priority = priorities[at];
-                task.agent = budget.is_some();
+                task.agent = agents || budget.is_some();
+                if agents {
+                    task.demand.runner = "claude".to_owned();
+                    task.demand.family = Some(Family::Sonnet);
+                    task.budget.tokens = own_budget.filter(|_| labels[at] == 2);
+                }
                 task.demand.requires = if labels[at] == 0 { vec!["gpu".to_owned()] } else { Vec::new() };
                 task.on_lost = match on_lost[at] { 0 => OnLost::Hold, 1 => OnLost::Fail, _ => OnLost::Retry };
                 task.lost_after_ms = (labels[at] == 1).then_some(100_000);
@@ -71,7 +84,19 @@ fn endings() -> impl Strategy<Value = Ending> {
         1 => Just(Ending::Skip),
         3 => decisions().prop_map(Ending::Judged),
         1 => Just(Ending::Nonsense),
+        3 => (troubles(), prop::option::of(0..2_000_000u64)).prop_map(|(trouble, ms)| Ending::Trouble(trouble, ms)),
     ]
+}
+
+fn troubles() -> impl Strategy<Value = Outcome> {
+    prop::sample::select(vec![
+        Outcome::UsageLimit,
+        Outcome::BadCredentials,
+        Outcome::Overloaded,
+        Outcome::Unreachable,
+        Outcome::BudgetLimit,
+        Outcome::Refused,
+    ])
 }
 
 fn lies() -> impl Strategy<Value = Lie> {
@@ -111,6 +136,7 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(at, decision, fresh)| Step::External(at, decision, fresh)),
         1 => any::<u8>().prop_map(Step::Drain),
         1 => any::<u8>().prop_map(Step::Forget),
+        1 => any::<u8>().prop_map(Step::Clear),
         1 => Just(Step::Restart),
         1 => Just(Step::RollBack),
         1 => any::<u8>().prop_map(Step::Poison),

@@ -82,10 +82,10 @@ fn a_lost_lease_costs_its_reservation_until_its_late_result_says_what_it_was() {
     let plan = one_wave(&["A"]).token_budget(100_000);
     let mut world = World::running(plan, Mode::Standard);
     let lease = world.lease("A");
-    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(5_000) });
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(5_000), models: Vec::new() });
     world.lose("A");
     assert_eq!(world.plan().spent.tokens(), 30_000);
-    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(90_000) });
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(90_000), models: Vec::new() });
     assert_eq!(world.store.leases[&lease].progress.tokens(), 5_000, "it is not current");
     assert_eq!(world.report(lease, spending(8_000)), Message::Accepted { lease });
     assert_eq!(world.plan().spent.tokens(), 8_000);
@@ -96,7 +96,7 @@ fn a_lost_lease_that_used_more_than_its_reservation_costs_what_it_used() {
     let plan = one_wave(&["A"]).token_budget(100_000);
     let mut world = World::running(plan, Mode::Standard);
     let lease = world.lease("A");
-    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(45_000) });
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(45_000), models: Vec::new() });
     world.lose("A");
     assert_eq!(world.plan().spent.tokens(), 45_000);
 }
@@ -105,7 +105,7 @@ fn a_lost_lease_that_used_more_than_its_reservation_costs_what_it_used() {
 fn a_released_lease_costs_its_last_progress() {
     let mut world = World::running(one_wave(&["A"]), Mode::Standard);
     let lease = world.lease("A");
-    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(700) });
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(700), models: Vec::new() });
     world.release("A", wavegate_engine::ReleaseReason::SelfFenced);
     assert_eq!(world.plan().spent.tokens(), 700);
 }
@@ -119,5 +119,8 @@ fn what_a_task_depends_on_lies_under_its_work_in_plan_order() {
     world.finish("A", changed(1));
     let grants = world.take_grants();
     let layers = vec![digest(1), digest(2)];
-    assert_eq!(grants[0].brief, wavegate_engine::WorkBrief::Task { base: None, layers });
+    assert_eq!(
+        grants[0].brief,
+        wavegate_engine::WorkBrief::Task { base: None, layers, own: None, budget_micro_usd: None }
+    );
 }

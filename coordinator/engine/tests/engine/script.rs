@@ -1,6 +1,6 @@
 //! The steps of a random script: what persons, workers and time do.
 
-use wavegate_engine::{Decision, Mode, ReleaseReason, Resolution};
+use wavegate_engine::{Decision, Mode, Outcome, ReleaseReason, Resolution};
 
 use crate::environment::PlanBuilder;
 
@@ -18,6 +18,8 @@ pub(crate) enum Step {
     External(u8, Decision, bool),
     Drain(u8),
     Forget(u8),
+    /// Somebody mended an account.
+    Clear(u8),
     Restart,
     RollBack,
     Poison(u8),
@@ -52,6 +54,8 @@ pub(crate) enum Ending {
     /// A conflict, or a verdict of this kind; else a timeout.
     Judged(Decision),
     Nonsense,
+    /// The account that it spends from is of no use, for so long.
+    Trouble(Outcome, Option<u64>),
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wavegate_engine::{
     Decision, Input, LeaseId, Message, PlanId, PlanState, ReleaseReason, Resolve, Role, SessionEvent,
-    WorkerId,
+    WorkerId, spec::Budget,
 };
 
 use crate::{
@@ -22,10 +22,10 @@ pub(crate) struct Simulation {
 impl Simulation {
     pub(crate) fn new(max_agents: Option<u32>) -> Self {
         let workers = vec![
-            Fake::new(WorkerBuilder::new("w1").slots(2)),
-            Fake::new(WorkerBuilder::new("w2").labels(&["gpu"])),
+            Fake::new(WorkerBuilder::new("w1").slots(2).agent("a1")),
+            Fake::new(WorkerBuilder::new("w2").labels(&["gpu"]).agent("a2")),
             Fake::new(WorkerBuilder::new("w3").slots(1).roles(&[Role::Thor])),
-            Fake::new(WorkerBuilder::new("w4").slots(3).roles(&[Role::Executor])),
+            Fake::new(WorkerBuilder::new("w4").slots(3).agent("a2").roles(&[Role::Executor])),
         ];
         let mut simulation = Self { world: World::with(|config| config.max_agents = max_agents), workers };
         simulation.connect(0);
@@ -63,8 +63,16 @@ impl Simulation {
                 Input::ModeRequested { plan: self.plan(*plan), text: text.map(str::to_owned) }
             }
             Step::Pause(plan) => Input::Pause { plan: self.plan(*plan), by: by(), note: String::new() },
-            Step::Resume(plan, add_tokens) => {
-                Input::Resume { plan: self.plan(*plan), by: by(), add_tokens: *add_tokens, add_micro_usd: 0 }
+            Step::Resume(plan, tokens) => {
+                let add = Budget { tokens: Some(*tokens), micro_usd: None };
+                let plan = self.plan(*plan);
+                let task = (tokens % 3 == 0).then(|| self.task(plan, 0));
+                Input::Resume { plan, by: by(), task, add }
+            }
+            Step::Clear(at) => {
+                let accounts: Vec<_> = self.world.store.accounts.keys().cloned().collect();
+                let Some(account) = accounts.get(usize::from(*at) % accounts.len().max(1)) else { return };
+                Input::ClearAccount { account: account.clone(), by: by() }
             }
             Step::Cancel(plan) => Input::Cancel { plan: self.plan(*plan), by: by(), note: String::new() },
             Step::Retry(plan, task) => {
@@ -176,7 +184,10 @@ impl Simulation {
             }
             Act::Spend(choice, tokens) => {
                 if let Some(lease) = worker.choose(*choice) {
-                    self.say(at, SessionEvent::Progress { lease, usage: tokens_used(*tokens) });
+                    self.say(
+                        at,
+                        SessionEvent::Progress { lease, usage: tokens_used(*tokens), models: Vec::new() },
+                    );
                 }
             }
             Act::End(choice, ending) => self.end(at, *choice, *ending),
@@ -335,7 +346,7 @@ impl Simulation {
 
     /// I10: faults stop, workers do their work well; every plan ends or waits for a person.
     pub(crate) fn calm_down(&mut self) {
-        let fresh = WorkerBuilder::new("w9").labels(&["gpu"]);
+        let fresh = WorkerBuilder::new("w9").labels(&["gpu"]).agent("a9");
         self.workers.push(Fake::new(fresh));
         for _ in 0..MOST_ROUNDS {
             if self.all_wait_or_ended() {

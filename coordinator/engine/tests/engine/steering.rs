@@ -1,6 +1,8 @@
 //! Pauses and what ends them: persons, budgets, workers, poison; and what an embedded run serves.
 
-use wavegate_engine::{HoldReason, Input, Missing, Mode, PauseReason, PlanState, Refusal, Scope, TaskState};
+use wavegate_engine::{
+    HoldReason, Input, Missing, Mode, PauseReason, PlanState, Refusal, Scope, TaskState, spec::Budget,
+};
 
 use crate::environment::*;
 
@@ -21,7 +23,7 @@ fn a_paused_plan_accepts_results_and_grants_nothing() {
 fn only_what_is_paused_can_be_resumed() {
     let mut world = World::new();
     let plan = world.submit(one_wave(&["A"]));
-    let resume = Input::Resume { plan, by: "ada".to_owned(), add_tokens: 0, add_micro_usd: 0 };
+    let resume = Input::Resume { plan, by: "ada".to_owned(), task: None, add: Budget::default() };
     assert!(matches!(world.apply(resume), Err(Refusal::PlanState { .. })));
 }
 
@@ -69,8 +71,8 @@ fn a_budget_pauses_before_it_is_passed_and_more_budget_moves_on() {
     world.finish("A", spending(40_000));
     world.resume(P1);
     assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Budget), "40,000 + 30,000 + 30,000");
-    let (add_tokens, by) = (35_000, "ada".to_owned());
-    world.must(Input::Resume { plan: P1, by, add_tokens, add_micro_usd: 0 });
+    let (add, by) = (Budget { tokens: Some(35_000), micro_usd: None }, "ada".to_owned());
+    world.must(Input::Resume { plan: P1, by, task: None, add });
     world.granted_only(&["C"]);
 }
 

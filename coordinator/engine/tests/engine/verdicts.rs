@@ -83,7 +83,8 @@ fn a_challenge_sends_no_dependents_back_and_they_keep_what_they_are_built_on() {
     world.judge("W1", challenged(&["A", "C"]));
     assert_eq!(world.task_state("B"), TaskState::Submitted);
     let grants = world.take_grants();
-    let brief = WorkBrief::Task { base: None, layers: vec![digest(1), digest(2)] };
+    let layers = vec![digest(1), digest(2)];
+    let brief = WorkBrief::Task { base: None, layers, own: None, budget_micro_usd: None };
     assert_eq!(grants.iter().find(|grant| grant.what == "C").map(|grant| &grant.brief), Some(&brief));
 }
 

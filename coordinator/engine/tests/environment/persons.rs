@@ -1,6 +1,8 @@
 //! What the persons of a test ask, of the first plan unless it is named.
 
-use wavegate_engine::{Digest, Input, Mode, PlanId, Refusal, Reply, Resolution, Resolve, Verdict};
+use wavegate_engine::{
+    Digest, Input, Mode, PlanId, Refusal, Reply, Resolution, Resolve, Verdict, spec::Budget,
+};
 
 use super::{P1, World};
 
@@ -35,7 +37,7 @@ impl World {
     }
 
     pub(crate) fn resume(&mut self, plan: PlanId) {
-        self.must(Input::Resume { plan, by: "ada".to_owned(), add_tokens: 0, add_micro_usd: 0 });
+        self.must(Input::Resume { plan, by: "ada".to_owned(), task: None, add: Budget::default() });
     }
 
     pub(crate) fn cancel(&mut self, plan: PlanId) {

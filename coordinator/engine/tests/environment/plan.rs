@@ -4,6 +4,7 @@ use std::fmt;
 
 use wavegate_engine::{
     PlanId, TaskIx, WaveIx,
+    model::Family,
     spec::{Budget, Demand, OnLost, PlanShape, TaskShape, ThorKind, WaveShape, WorkspaceKind},
 };
 
@@ -38,6 +39,8 @@ pub(crate) fn plan() -> PlanBuilder {
             workspace: WorkspaceKind::None,
             base: None,
             thor: ThorKind::Worker,
+            thor_agent: Default::default(),
+            coordinator_runner: "claude".to_owned(),
             budget: Budget::default(),
             waves: Vec::new(),
             tasks: Vec::new(),
@@ -107,6 +110,15 @@ impl PlanBuilder {
         self.each(|task| task.agent = true).with(|shape| shape.budget.tokens = Some(tokens))
     }
 
+    /// Every task is done by an agent, on sonnet.
+    pub(crate) fn agents(self) -> Self {
+        self.each(|task| {
+            task.agent = true;
+            task.demand.runner = "claude".to_owned();
+            task.demand.family = Some(Family::Sonnet);
+        })
+    }
+
     pub(crate) fn build(mut self, id: PlanId) -> PlanShape {
         self.shape.id = id;
         self.shape
@@ -129,8 +141,10 @@ fn task(key: &str, wave: WaveIx) -> TaskShape {
         wave,
         priority: 1,
         depends_on: Vec::new(),
-        demand: Demand { runner: "shell".to_owned(), requires: Vec::new() },
+        demand: Demand { runner: "shell".to_owned(), family: None, requires: Vec::new() },
         agent: false,
+        budget: Budget::default(),
+        warning: None,
         max_failures: 3,
         on_lost: OnLost::Retry,
         lost_after_ms: None,

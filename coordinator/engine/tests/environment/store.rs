@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wavegate_engine::{
-    Change, Decision, Event, LeaseId, LeaseRow, LeaseState, LeaseWork, Mode, PastLease, PlanId, PlanRow,
-    PlanSnapshot, PlanState, STANDARD_CAP, TaskIx, TaskRow, TaskState, Tier, Usage, VerdictRow,
-    VerdictSource, WaveIx, WaveRow, WaveState, WorkerId, WorkerRow, spec::PlanShape,
+    Account, AccountRow, AccountState, Change, Decision, Event, LeaseId, LeaseRow, LeaseState, LeaseWork,
+    Mode, PastLease, PlanId, PlanRow, PlanSnapshot, PlanState, STANDARD_CAP, TaskIx, TaskRow, TaskState,
+    Tier, Usage, VerdictRow, VerdictSource, WaveIx, WaveRow, WaveState, WorkerId, WorkerRow,
+    spec::{PlanShape, ThorKind},
 };
 
 /// What an agent task reserves of a token budget, by the rule of thumb of the estimates.
@@ -20,6 +21,7 @@ pub(crate) struct Store {
     pub(crate) results: BTreeMap<LeaseId, bool>,
     pub(crate) verdicts: Vec<VerdictRow>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
+    pub(crate) accounts: BTreeMap<Account, AccountRow>,
     pub(crate) events: Vec<Event>,
     pub(crate) max_agents: Option<u32>,
     pub(super) accepted: BTreeSet<(PlanId, TaskIx, u32)>,
@@ -48,7 +50,8 @@ impl Store {
             ended: None,
         };
         let waves = vec![WaveRow::new(); shape.waves.len()];
-        let tasks = vec![TaskRow::new(); shape.tasks.len()];
+        let tasks =
+            shape.tasks.iter().map(|task| TaskRow { budget: task.budget, ..TaskRow::new() }).collect();
         let id = shape.id;
         let stored = Stored { shape, visible: false, row, waves, tasks, mode_column: None };
         assert!(self.plans.insert(id, stored).is_none(), "plan {id} is staged once");
@@ -76,9 +79,13 @@ impl Store {
                 assert_eq!(stored.state.name(), *was, "{change:?}");
             }
             Change::Result { lease, accepted, .. } => self.write_result(*lease, *accepted),
+            Change::Used { lease, .. } => assert!(self.leases[lease].state.is_open(), "{change:?}"),
             Change::Verdict(row) => self.verdicts.push((**row).clone()),
             Change::Worker(row) => {
                 self.workers.insert(row.id.clone(), row.clone());
+            }
+            Change::Account(row) => {
+                self.accounts.insert(row.account.clone(), row.clone());
             }
             Change::WorkerForgotten(id) => {
                 self.workers.remove(id).expect("the worker was known");
@@ -142,9 +149,16 @@ impl Store {
                 assert_eq!(plan.waves[row.wave.at()].state, WaveState::Validating);
                 assert_eq!(plan.waves[row.wave.at()].candidate, Some(candidate));
                 self.check_single_duty(row);
-                self.check_budget(row.plan, 0);
+                self.check_budget(row, row.work);
+            }
+            LeaseWork::Coordinate { purpose } => {
+                assert_eq!(plan.waves[row.wave.at()].counsel, Some(purpose));
+                assert_eq!(plan.waves[row.wave.at()].state, WaveState::Running);
+                self.check_single_duty(row);
+                self.check_budget(row, row.work);
             }
         }
+        self.check_account(row);
         self.check_slots(&row.worker);
         self.leases.insert(row.id, row.clone());
     }
@@ -171,8 +185,10 @@ impl Store {
         for dependency in &plan.shape.tasks[task.at()].depends_on {
             assert!(is_settled(plan.tasks[dependency.at()].state), "a dependency of {row:?} is not settled");
         }
-        let own = if plan.shape.tasks[task.at()].agent { RESERVATION } else { 0 };
-        self.check_budget(row.plan, own);
+        assert!(!plan.tasks[task.at()].awaits_counsel, "granted before the counsel");
+        let TaskRow { spent, budget, .. } = &plan.tasks[task.at()];
+        assert!(budget.tokens.is_none_or(|most| spent.tokens() < most), "I11: the task's own budget");
+        self.check_budget(row, row.work);
     }
 
     fn check_single_duty(&self, row: &LeaseRow) {
@@ -190,20 +206,37 @@ impl Store {
         assert!(!row.draining, "{worker} is draining");
     }
 
+    /// Nothing is granted that would spend from an account in trouble, but for one lease that tries it.
+    fn check_account(&self, row: &LeaseRow) {
+        let Some(account) = &row.account else { return };
+        match self.accounts.get(account).map(|row| row.state) {
+            None | Some(AccountState::Open) => {}
+            Some(AccountState::Probing { lease, .. }) => {
+                assert_eq!(lease, Some(row.id), "one lease tries it")
+            }
+            Some(state @ (AccountState::Waiting { .. } | AccountState::Refused)) => {
+                panic!("{account} is {state:?}, and {row:?} is granted")
+            }
+        }
+    }
+
+    fn reserved(&self, plan: &Stored, work: LeaseWork) -> u64 {
+        match work {
+            LeaseWork::Task { task, .. } if plan.shape.tasks[task.at()].agent => RESERVATION,
+            LeaseWork::Validate { .. } if plan.shape.thor == ThorKind::Agent => RESERVATION,
+            LeaseWork::Coordinate { .. } => wavegate_engine::estimate::MAX_WAVE_TOKENS,
+            LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
+        }
+    }
+
     /// I11: nothing is granted when spent + reserved + its reservation passes a budget.
-    fn check_budget(&self, id: PlanId, own: u64) {
+    fn check_budget(&self, granted: &LeaseRow, work: LeaseWork) {
+        let id = granted.plan;
         let plan = &self.plans[&id];
+        let own = self.reserved(plan, work);
         let open = || self.leases.values().filter(|lease| lease.plan == id && lease.state.is_open());
-        let reserved: u64 = open()
-            .map(|lease| match lease.work {
-                LeaseWork::Task { task, .. } if plan.shape.tasks[task.at()].agent => {
-                    RESERVATION.max(lease.progress.tokens())
-                }
-                LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Validate { .. } => {
-                    lease.progress.tokens()
-                }
-            })
-            .sum();
+        let reserved: u64 =
+            open().map(|lease| self.reserved(plan, lease.work).max(lease.progress.tokens())).sum();
         if let Some(most) = plan.row.budget.tokens {
             assert!(plan.row.spent.tokens() + reserved + own <= most, "I11: tokens");
         }
@@ -261,7 +294,10 @@ impl Store {
                     let newest = lost.entry(task).or_insert((attempt, lease));
                     *newest = (*newest).max_by_attempt((attempt, lease));
                 }
-                LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Validate { .. } => {}
+                LeaseWork::Task { .. }
+                | LeaseWork::Integrate
+                | LeaseWork::Validate { .. }
+                | LeaseWork::Coordinate { .. } => {}
             }
         }
         kept.extend(lost.into_values().map(|(_, lease)| lease.clone()));
@@ -328,7 +364,7 @@ impl ByAttempt for (u32, &LeaseRow) {
 pub(crate) fn task_of(lease: &LeaseRow) -> Option<TaskIx> {
     match lease.work {
         LeaseWork::Task { task, .. } => Some(task),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => None,
+        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => None,
     }
 }
 

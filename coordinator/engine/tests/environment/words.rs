@@ -1,6 +1,6 @@
 //! What workers and Thor say, in a word.
 
-use wavegate_engine::{Decision, Digest, Finding, Outcome, Report, Usage, Verdict};
+use wavegate_engine::{Counsel, Decision, Digest, Finding, Outcome, Report, Talk, Usage, Verdict};
 
 pub(crate) fn report(outcome: Outcome) -> Report {
     Report {
@@ -16,6 +16,8 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         candidate: None,
         conflicts: Vec::new(),
         verdict: None,
+        talk: Talk::default(),
+        counsel: None,
     }
 }
 
@@ -70,6 +72,23 @@ pub(crate) fn challenged(tasks: &[&str]) -> Verdict {
 
 pub(crate) fn escalated(tasks: &[&str]) -> Verdict {
     verdict(Decision::Escalated, tasks)
+}
+
+/// What an agent reports that this model answered.
+pub(crate) fn answered(model: &str, outcome: Outcome) -> Report {
+    let talk = Talk { model: model.to_owned(), session: "s".to_owned(), ..Talk::default() };
+    Report { talk, usage: tokens_used(1_000), ..report(outcome) }
+}
+
+/// An account that is of no use for so long.
+pub(crate) fn in_trouble(outcome: Outcome, retry_after_ms: Option<u64>) -> Report {
+    Report { talk: Talk { retry_after_ms, ..Talk::default() }, ..report(outcome) }
+}
+
+/// Counsel by this model.
+pub(crate) fn counsel(model: &str) -> Report {
+    let counsel = Counsel { note: "mind the gap".to_owned(), tasks: Vec::new() };
+    Report { counsel: Some(counsel), ..answered(model, Outcome::Succeeded) }
 }
 
 pub(crate) fn judged(verdict: Verdict) -> Report {

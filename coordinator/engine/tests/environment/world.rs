@@ -46,7 +46,12 @@ pub(crate) struct WorkerBuilder {
 impl WorkerBuilder {
     /// An executor and Thor with a shell and no limit of slots.
     pub(crate) fn new(name: &str) -> Self {
-        let shell = Runner { name: "shell".to_owned(), version: String::new(), account: String::new() };
+        let shell = Runner {
+            name: "shell".to_owned(),
+            version: String::new(),
+            account: String::new(),
+            models: Vec::new(),
+        };
         Self {
             hello: Hello {
                 worker: name.into(),
@@ -76,6 +81,26 @@ impl WorkerBuilder {
 
     pub(crate) fn runner(mut self, runner: &str) -> Self {
         runner.clone_into(&mut self.hello.runners[0].name);
+        self
+    }
+
+    /// With an agent beside the shell that spends from this account, and every role.
+    pub(crate) fn agent(mut self, account: &str) -> Self {
+        self.hello.roles = vec![Role::Executor, Role::Thor, Role::Coordinator];
+        self.hello.runners.push(Runner {
+            name: "claude".to_owned(),
+            version: String::new(),
+            account: account.to_owned(),
+            models: ["haiku", "sonnet", "opus"].map(str::to_owned).to_vec(),
+        });
+        self
+    }
+
+    /// Its agent can be asked for these families alone.
+    pub(crate) fn models(mut self, models: &[&str]) -> Self {
+        if let Some(runner) = self.hello.runners.last_mut() {
+            runner.models = models.iter().map(|model| (*model).to_owned()).collect();
+        }
         self
     }
 
@@ -236,7 +261,10 @@ impl World {
     /// Another engine, built from what is stored.
     pub(crate) fn restored(&mut self) -> Engine {
         let mut engine = Engine::new(self.config.clone());
-        engine.restore_workers(self.store.workers.values().cloned().collect());
+        engine.restore_workers(
+            self.store.workers.values().cloned().collect(),
+            self.store.accounts.values().cloned().collect(),
+        );
         let snapshots = self.store.snapshots();
         let mut draw = || 0;
         let moment = Moment { mono: Mono(self.mono), utc: Utc(self.utc), draw: &mut draw };
@@ -347,7 +375,14 @@ impl World {
             LeaseWork::Task { task, .. } => shape.tasks[task.at()].key.clone(),
             LeaseWork::Integrate => format!("integrate {wave}"),
             LeaseWork::Validate { .. } => format!("validate {wave}"),
+            LeaseWork::Coordinate { purpose } => format!("{purpose} {wave}"),
         }
+    }
+
+    /// As `granted_only`, when reports were answered before.
+    pub(crate) fn granted_only_after_answers(&mut self, expected: &[&str]) -> Vec<LeaseId> {
+        self.sends.retain(|send| !matches!(send.message, Message::Accepted { .. } | Message::Welcome));
+        self.granted_only(expected)
     }
 
     /// Asserts what was granted, in order, and that nothing else was sent.

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wavegate_proto::v1;
 
 pub(crate) use reach::{DEFAULT_URL, ReachArgs, quoted};
-pub(crate) use run::RunArgs;
+pub(crate) use run::{AgentArgs, BudgetArgs, RunArgs};
 pub(crate) use serve::ServeArgs;
 
 /// Runs plans of AI-agent tasks in waves on leased workers.
@@ -40,11 +40,11 @@ pub(crate) enum Command {
     /// Read a plan file and report everything wrong with it; stores nothing
     Check(PlanFileArgs),
     /// Store a plan, which then awaits approval
-    Submit(PlanFileArgs),
+    Submit(SubmitArgs),
     /// List the plans
     Plans(PlansArgs),
     /// Show a plan's waves and tasks, what waits and why, attempts and verdicts
-    Show(PlanArgs),
+    Show(ShowArgs),
     /// Show what each mode would cost, before one is chosen
     Estimate(PlanArgs),
     /// Start a plan in the mode that you choose
@@ -69,6 +69,12 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// List the workers and what they hold
     Workers,
+    /// List the accounts that agents spend from, or try one again
+    Accounts(AccountsArgs),
+    /// List the candidates that wait for a verdict from outside (`thor: external`)
+    Candidates(CandidatesArgs),
+    /// Give the verdict on a candidate, as the Thor outside of the workers
+    Verdict(VerdictArgs),
     /// Let a worker finish what it holds and give it nothing new
     Drain(WorkerArgs),
     /// Forget a worker that is gone for good; its leases are lost at once
@@ -127,6 +133,95 @@ pub(crate) struct PlanFileArgs {
     /// A value for one of the plan's vars; may be repeated
     #[arg(long, value_name = "KEY=VALUE", env = "WAVEGATE_SET", value_parser = run::parse_pair)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) file: PlanFileArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The plan's id or name
+    pub(crate) plan: String,
+    /// Print what the agent of this task is told, as it would be now
+    #[arg(long, value_name = "TASK", env = "WAVEGATE_PROMPT")]
+    pub(crate) prompt: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<AccountsAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountsAction {
+    /// Try an account again now: its credentials were mended, or its limit was raised
+    Clear {
+        /// The runner, for example claude
+        runner: String,
+        /// The account's fingerprint, as `wavegate accounts` shows it
+        account: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The worker's config file
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_WORKER_CONFIG")]
+    pub(crate) worker_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CandidatesArgs {
+    /// The plan's id or name; all plans without it
+    pub(crate) plan: Option<String>,
+}
+
+/// Thor's word as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecisionChoice {
+    /// Every task of the wave is done
+    Approved,
+    /// The tasks that the findings name go back
+    Rejected,
+    /// The tasks that the findings name give evidence
+    Challenged,
+    /// A person must decide
+    Escalated,
+}
+
+impl DecisionChoice {
+    /// The word on the wire.
+    pub(crate) const fn into_proto(self) -> v1::Decision {
+        match self {
+            Self::Approved => v1::Decision::Approved,
+            Self::Rejected => v1::Decision::Rejected,
+            Self::Challenged => v1::Decision::Challenged,
+            Self::Escalated => v1::Decision::Escalated,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerdictArgs {
+    /// The plan's id or name
+    pub(crate) plan: String,
+    /// The wave's key, for example W1
+    pub(crate) wave: String,
+    /// The verdict
+    pub(crate) decision: DecisionChoice,
+    /// The candidate that was judged, as `wavegate candidates` shows it; a verdict on another one is refused.
+    /// Without it the one that waits now is meant
+    #[arg(long, value_name = "DIGEST", env = "WAVEGATE_CANDIDATE")]
+    pub(crate) candidate: Option<String>,
+    /// What is wrong: TASK=TEXT, or text about the whole wave; may be repeated
+    #[arg(long = "finding", value_name = "[TASK=]TEXT", env = "WAVEGATE_FINDING")]
+    pub(crate) findings: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +294,9 @@ pub(crate) struct NotedPlanArgs {
 pub(crate) struct ResumeArgs {
     /// The plan's id or name
     pub(crate) plan: String,
+    /// Add to the budget of this task instead of the plan's
+    #[arg(long, value_name = "TASK", env = "WAVEGATE_TASK")]
+    pub(crate) task: Option<String>,
     /// Tokens to add to the plan's budget before it goes on
     #[arg(
         long,

@@ -36,7 +36,36 @@ pub(crate) struct RunArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_agents: Option<u32>,
     #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    #[command(flatten)]
+    pub(crate) agents: AgentArgs,
+    #[command(flatten)]
     pub(crate) timings: TimingArgs,
+}
+
+/// What a plan may spend, in the place of what its file says.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct BudgetArgs {
+    /// US dollars that the plan may spend, for example 5.00; it pauses and asks before more is spent
+    #[arg(long, value_name = "DOLLARS", env = "WAVEGATE_BUDGET_USD", value_parser = parse_micro_usd)]
+    pub(crate) budget_usd: Option<u64>,
+    /// Tokens that the plan may spend
+    #[arg(long, value_name = "N", env = "WAVEGATE_BUDGET_TOKENS")]
+    pub(crate) budget_tokens: Option<u64>,
+}
+
+/// How the workers of this process run agents.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AgentArgs {
+    /// The worker's config file for the workers of this process: its runners
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_WORKER_CONFIG")]
+    pub(crate) worker_config: Option<PathBuf>,
+    /// Agents of tasks with `permissions: full` may run here: they may do anything that you may
+    #[arg(long, env = "WAVEGATE_ALLOW_FULL", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) allow_full: bool,
+    /// A price table (TOML) over the built-in one
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_PRICES")]
+    pub(crate) prices: Option<PathBuf>,
 }
 
 /// Reads `KEY=VALUE`; the value may be empty and may hold further `=`.

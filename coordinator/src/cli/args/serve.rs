@@ -28,6 +28,9 @@ pub(crate) struct ServeArgs {
     /// [default: opus]
     #[arg(long, value_name = "TIER", env = "WAVEGATE_MAX_TIER")]
     max_tier: Option<TierChoice>,
+    /// A price table (TOML) over the built-in one
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_PRICES")]
+    prices: Option<PathBuf>,
     /// A TOML file with the same names: listen, db, max-agents, max-tier, heartbeat-ms ...
     #[arg(long, value_name = "FILE", env = "WAVEGATE_CONFIG")]
     config: Option<PathBuf>,
@@ -76,6 +79,10 @@ pub(crate) struct TimingArgs {
     /// A plan of which nothing can run pauses after this long
     #[arg(long, value_name = "MS", env = "WAVEGATE_NO_WORKER_AFTER_MS", hide = true)]
     no_worker_after_ms: Option<u64>,
+    /// An account whose limit is reached is tried again after this long where nobody says when
+    #[arg(long, value_name = "MS", env = "WAVEGATE_ACCOUNT_PROBE_MS", hide = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    account_probe_ms: Option<u64>,
 }
 
 /// The config file: what the flags can say, by the same names.
@@ -86,6 +93,7 @@ struct ConfigFile {
     db: Option<PathBuf>,
     max_agents: Option<u32>,
     max_tier: Option<TierChoice>,
+    prices: Option<PathBuf>,
     heartbeat_ms: Option<u64>,
     unreachable_after_ms: Option<u64>,
     lost_after_ms: Option<u64>,
@@ -93,6 +101,7 @@ struct ConfigFile {
     kill_grace_ms: Option<u64>,
     retry_delays_ms: Option<Vec<u64>>,
     no_worker_after_ms: Option<u64>,
+    account_probe_ms: Option<u64>,
 }
 
 impl ServeArgs {
@@ -114,6 +123,7 @@ impl ServeArgs {
                 Some(TierChoice::Sonnet) => MaxTier::Sonnet,
                 Some(TierChoice::Opus) | None => MaxTier::Opus,
             },
+            prices: self.prices.or(file.prices.clone()),
             timings: self.timings.or(file.timings()).into_timings()?,
         })
     }
@@ -135,6 +145,7 @@ impl ConfigFile {
             kill_grace_ms: self.kill_grace_ms,
             retry_delays_ms: self.retry_delays_ms,
             no_worker_after_ms: self.no_worker_after_ms,
+            account_probe_ms: self.account_probe_ms,
         }
     }
 }
@@ -149,6 +160,7 @@ impl TimingArgs {
             kill_grace_ms: self.kill_grace_ms.or(other.kill_grace_ms),
             retry_delays_ms: self.retry_delays_ms.or(other.retry_delays_ms),
             no_worker_after_ms: self.no_worker_after_ms.or(other.no_worker_after_ms),
+            account_probe_ms: self.account_probe_ms.or(other.account_probe_ms),
         }
     }
 
@@ -170,6 +182,7 @@ impl TimingArgs {
             kill_grace_ms: self.kill_grace_ms.unwrap_or(default.kill_grace_ms.min(grace_left)),
             retry_delays_ms: self.retry_delays_ms.unwrap_or(default.retry_delays_ms),
             no_worker_after_ms: self.no_worker_after_ms.unwrap_or(default.no_worker_after_ms),
+            account_probe_ms: self.account_probe_ms.unwrap_or(default.account_probe_ms),
         };
         timings.check().map_err(Failure::Usage)?;
         Ok(timings)

@@ -4,7 +4,7 @@ use wavegate_proto::v1;
 
 use super::with_coordinator;
 use crate::cli::{
-    args::PlanFileArgs,
+    args::{PlanFileArgs, SubmitArgs},
     backend::Backend,
     desk::{Desk, Link},
     exit::Exit,
@@ -44,11 +44,11 @@ fn outline_text(outline: &v1::PlanOutline) -> String {
 }
 
 /// Stores a plan, which then awaits approval.
-pub(super) async fn submit<B: Backend>(desk: &Desk<B>, args: &PlanFileArgs) -> Result<Exit, Failure> {
-    let file = PlanFile::read(desk, &args.file, &args.set)?;
+pub(super) async fn submit<B: Backend>(desk: &Desk<B>, args: &SubmitArgs) -> Result<Exit, Failure> {
+    let file = PlanFile::read(desk, &args.file.file, &args.file.set)?;
     file.require_sound(desk)?;
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let answer = file.submit(desk, &link.connection).await?;
+        let answer = file.submit(desk, &link.connection, &args.budget).await?;
         print_submitted(desk, link, answer).await
     })
     .await

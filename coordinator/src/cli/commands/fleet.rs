@@ -1,4 +1,4 @@
-//! `workers`, `drain` and `forget`.
+//! `workers`, `accounts`, `drain` and `forget`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,13 +7,13 @@ use wavegate_proto::v1;
 use super::{unit, with_coordinator};
 use crate::cli::{
     actor,
-    args::WorkerArgs,
+    args::{AccountsAction, AccountsArgs, WorkerArgs},
     backend::Backend,
     client::Connection,
     desk::{Desk, Link},
     exit::Exit,
     failure::Failure,
-    json::WorkerJson,
+    json::{AccountJson, WorkerJson},
     text,
 };
 
@@ -30,6 +30,26 @@ async fn print_workers<B: Backend>(desk: &Desk<B>, connection: &Connection) -> R
         desk.console.print(&text::workers(&workers, now_ms()))?;
     }
     Ok(Exit::Done)
+}
+
+pub(super) async fn accounts<B: Backend>(desk: &Desk<B>, args: &AccountsArgs) -> Result<Exit, Failure> {
+    with_coordinator(desk, async |link: &Link<B::Embedded>| {
+        if let Some(AccountsAction::Clear { runner, account }) = &args.action {
+            let (runner, account) = (runner.clone(), account.clone());
+            let request = v1::ClearAccountRequest { runner, account, by: actor::by() };
+            let answer = link.connection.fleet().clear_account(request).await;
+            unit(&link.connection, answer)?;
+        }
+        let accounts = link.connection.accounts().await?;
+        if desk.reach.json {
+            let accounts: Vec<AccountJson> = accounts.into_iter().map(Into::into).collect();
+            desk.console.print_json(&accounts)?;
+        } else {
+            desk.console.print(&text::accounts(&accounts, now_ms()))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 pub(super) async fn drain<B: Backend>(desk: &Desk<B>, args: &WorkerArgs) -> Result<Exit, Failure> {

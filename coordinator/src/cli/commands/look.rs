@@ -6,13 +6,13 @@ use wavegate_proto::v1;
 
 use super::with_coordinator;
 use crate::cli::{
-    args::{PlanArgs, PlansArgs, ReportArgs, quoted},
+    args::{PlanArgs, PlansArgs, ReportArgs, ShowArgs, quoted},
     backend::Backend,
     client::Connection,
     desk::{Desk, Link},
     exit::Exit,
     failure::Failure,
-    json::{EstimatesJson, PlanJson, ReportJson, SummaryJson},
+    json::{EstimatesJson, PlanJson, PromptJson, ReportJson, SummaryJson},
     text::{self, Results},
 };
 
@@ -33,8 +33,17 @@ pub(super) async fn plans<B: Backend>(desk: &Desk<B>, args: &PlansArgs) -> Resul
     .await
 }
 
-pub(super) async fn show<B: Backend>(desk: &Desk<B>, args: &PlanArgs) -> Result<Exit, Failure> {
+pub(super) async fn show<B: Backend>(desk: &Desk<B>, args: &ShowArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
+        if let Some(task) = &args.prompt {
+            let told = link.connection.prompt(&args.plan, task).await?;
+            if desk.reach.json {
+                desk.console.print_json(&PromptJson::from(told))?;
+            } else {
+                desk.console.print(&text::prompt(&told))?;
+            }
+            return Ok(Exit::Done);
+        }
         let plan = link.connection.plan(&args.plan).await?;
         if desk.reach.json {
             desk.console.print_json(&PlanJson::from(plan))?;

@@ -7,6 +7,7 @@ mod follow;
 mod look;
 mod serve;
 mod steer;
+mod thor;
 
 pub(super) use look::print_report;
 use wavegate_proto::v1;
@@ -43,6 +44,9 @@ pub(super) async fn dispatch<B: Backend>(desk: &Desk<B>, command: Command) -> Re
         Command::Resolve(args) => steer::resolve(desk, &args).await,
         Command::Report(args) => look::report(desk, &args).await,
         Command::Workers => fleet::workers(desk).await,
+        Command::Accounts(args) => fleet::accounts(desk, &args).await,
+        Command::Candidates(args) => thor::candidates(desk, &args).await,
+        Command::Verdict(args) => thor::verdict(desk, &args).await,
         Command::Drain(args) => fleet::drain(desk, &args).await,
         Command::Forget(args) => fleet::forget(desk, &args).await,
     }

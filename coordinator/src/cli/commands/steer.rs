@@ -46,7 +46,7 @@ pub(super) async fn pause<B: Backend>(desk: &Desk<B>, args: &NotedPlanArgs) -> R
 pub(super) async fn resume<B: Backend>(desk: &Desk<B>, args: &ResumeArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
         let micro_usd = args.add_usd.unwrap_or(0);
-        let resumed = link.connection.resume(&args.plan, args.add_tokens, micro_usd);
+        let resumed = link.connection.resume(&args.plan, args.task.as_deref(), args.add_tokens, micro_usd);
         resumed.await?;
         print_changed(desk, link, &args.plan, Vec::new()).await
     })

@@ -66,6 +66,14 @@ impl PlanService for Fake {
         self.note(format!("submit {base}").trim_end().to_owned(), answer)
     }
 
+    async fn get_prompt(
+        &self,
+        request: Request<v1::GetPromptRequest>,
+    ) -> Result<Response<v1::GetPromptResponse>, Status> {
+        let prompt = format!("do {}", request.into_inner().task);
+        self.with(|_| v1::GetPromptResponse { prompt, ..v1::GetPromptResponse::default() })
+    }
+
     async fn list_plans(
         &self,
         _request: Request<v1::ListPlansRequest>,
@@ -219,6 +227,21 @@ impl FleetService for Fake {
             let workers = world.workers.clone();
             v1::ListWorkersResponse { workers }
         })
+    }
+
+    async fn list_accounts(
+        &self,
+        _request: Request<v1::ListAccountsRequest>,
+    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
+        self.with(|_| v1::ListAccountsResponse::default())
+    }
+
+    async fn clear_account(
+        &self,
+        request: Request<v1::ClearAccountRequest>,
+    ) -> Result<Response<v1::ClearAccountResponse>, Status> {
+        let v1::ClearAccountRequest { runner, account, .. } = request.into_inner();
+        self.note(format!("clear {runner} {account}"), v1::ClearAccountResponse {})
     }
 
     async fn drain_worker(

@@ -29,6 +29,7 @@ struct RunnerJson {
     name: String,
     version: String,
     account: Option<String>,
+    models: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,7 +66,12 @@ impl From<v1::Worker> for WorkerJson {
 
 impl From<v1::Runner> for RunnerJson {
     fn from(runner: v1::Runner) -> Self {
-        Self { name: runner.name, version: runner.version, account: filled(runner.account) }
+        Self {
+            name: runner.name,
+            version: runner.version,
+            account: filled(runner.account),
+            models: runner.models,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! words as everywhere; instants are both UTC milliseconds and RFC 3339. Fields are added, never
 //! renamed.
 
+mod agents;
 mod fleet;
 mod plan;
 mod report;
@@ -11,6 +12,7 @@ use wavegate_proto::v1;
 
 use super::text;
 
+pub(crate) use agents::{AccountJson, CandidateJson, PromptJson};
 pub(crate) use fleet::WorkerJson;
 pub(crate) use plan::{PlanJson, SummaryJson};
 pub(crate) use report::ReportJson;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wavegate_proto::v1;
 
-use super::{EstimatesJson, UsageJson, filled, passed};
+use super::{EstimatesJson, UsageJson, agents::CounselJson, filled, passed};
 use crate::cli::text;
 
 /// A plan in a list.
@@ -27,6 +27,9 @@ pub(crate) struct SummaryJson {
     approved_ms: Option<i64>,
     ended_ms: Option<i64>,
     usage: UsageJson,
+    /// Null: no limit.
+    budget_tokens: Option<u64>,
+    budget_micro_usd: Option<u64>,
 }
 
 impl From<v1::PlanSummary> for SummaryJson {
@@ -48,6 +51,8 @@ impl From<v1::PlanSummary> for SummaryJson {
             approved_ms: passed(plan.approved_ms),
             ended_ms: passed(plan.ended_ms),
             usage: plan.usage.unwrap_or_default().into(),
+            budget_tokens: plan.budget_tokens,
+            budget_micro_usd: plan.budget_micro_usd,
         }
     }
 }
@@ -88,6 +93,7 @@ pub(crate) struct WaveJson {
     candidate: Option<String>,
     tasks: Vec<TaskJson>,
     verdicts: Vec<VerdictJson>,
+    counsels: Vec<CounselJson>,
 }
 
 impl From<v1::Wave> for WaveJson {
@@ -102,6 +108,7 @@ impl From<v1::Wave> for WaveJson {
             candidate: filled(wave.candidate),
             tasks: wave.tasks.into_iter().map(Into::into).collect(),
             verdicts: wave.verdicts.into_iter().map(Into::into).collect(),
+            counsels: wave.counsels.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -120,6 +127,11 @@ struct TaskJson {
     rejections: u32,
     runner: String,
     model: Option<String>,
+    /// Why it runs on another model than the file says, if so.
+    routing: Option<String>,
+    usage: UsageJson,
+    budget_tokens: Option<u64>,
+    budget_micro_usd: Option<u64>,
     priority: u32,
     depends_on: Vec<String>,
     /// The lease that is live or uncertain.
@@ -148,6 +160,10 @@ impl From<v1::Task> for TaskJson {
             rejections: task.rejections,
             runner: task.runner,
             model: filled(task.model),
+            routing: filled(task.routing),
+            usage: task.usage.unwrap_or_default().into(),
+            budget_tokens: task.budget_tokens,
+            budget_micro_usd: task.budget_micro_usd,
             priority: task.priority,
             depends_on: task.depends_on,
             lease: filled(task.lease_id).map(|id| LeaseJson { id, status: lease_status }),
@@ -167,6 +183,12 @@ struct AttemptJson {
     summary: Option<String>,
     exit_code: Option<i32>,
     worker: Option<String>,
+    /// The model that answered, the agent's session and its account.
+    model: Option<String>,
+    session: Option<String>,
+    account: Option<String>,
+    /// What the agent was denied.
+    denied: Vec<String>,
     granted_ms: Option<i64>,
     ended_ms: Option<i64>,
     run_ms: u64,
@@ -186,6 +208,10 @@ impl From<v1::Attempt> for AttemptJson {
             summary: filled(attempt.summary),
             exit_code: attempt.exit_code,
             worker: filled(attempt.worker),
+            model: filled(attempt.model),
+            session: filled(attempt.session),
+            account: filled(attempt.account),
+            denied: attempt.findings.into_iter().map(|finding| finding.text).collect(),
             granted_ms: passed(attempt.granted_ms),
             ended_ms: passed(attempt.ended_ms),
             run_ms: attempt.run_ms,
@@ -209,6 +235,15 @@ struct VerdictJson {
     is_override: bool,
     findings: Vec<FindingJson>,
     evidence: Vec<EvidenceJson>,
+    /// What an agent that judged says of each gate.
+    gates: Vec<GateJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct GateJson {
+    name: String,
+    passed: bool,
+    notes: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -242,6 +277,11 @@ impl From<v1::RecordedVerdict> for VerdictJson {
             is_override: recorded.is_override,
             findings: verdict.findings.into_iter().map(Into::into).collect(),
             evidence: verdict.evidence.into_iter().map(Into::into).collect(),
+            gates: verdict
+                .gates
+                .into_iter()
+                .map(|gate| GateJson { name: gate.name, passed: gate.passed, notes: gate.notes })
+                .collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wavegate_proto::v1;
 
-use super::{EstimatesJson, SummaryJson, UsageJson, plan::WaveJson};
+use super::{EstimatesJson, SummaryJson, UsageJson, agents::LedgerJson, filled, plan::WaveJson};
 use crate::cli::text::ratio;
 
 /// What `report` and `run` end with.
@@ -18,6 +18,10 @@ pub(crate) struct ReportJson {
     /// Where the tree was written to, if it was.
     out: Option<String>,
     waves: Vec<WaveJson>,
+    /// What each model used in each lease, oldest first.
+    ledger: Vec<LedgerJson>,
+    /// The date of the prices by which costs that no agent told were computed.
+    prices_date: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +45,9 @@ struct NumbersJson {
     /// The parallelism of the bound; null: no limit.
     width: Option<u32>,
     usage: UsageJson,
+    /// What the coordinator's own model used, and what the estimate of max holds for it.
+    coordinator_usage: UsageJson,
+    coordinator_estimate_tokens: u64,
 }
 
 impl ReportJson {
@@ -52,6 +59,8 @@ impl ReportJson {
             tree,
             out,
             waves: report.waves.into_iter().map(Into::into).collect(),
+            ledger: report.ledger.into_iter().map(Into::into).collect(),
+            prices_date: filled(report.prices_date),
         }
     }
 }
@@ -75,6 +84,8 @@ impl NumbersJson {
             peak_leases: report.peak_leases,
             width: (report.width > 0).then_some(report.width),
             usage: report.usage.unwrap_or_default().into(),
+            coordinator_usage: report.coordinator_usage.unwrap_or_default().into(),
+            coordinator_estimate_tokens: report.coordinator_estimate_tokens,
         }
     }
 }

@@ -65,7 +65,7 @@ async fn connect<B: Backend>(
             desk.console.tell(&format!("the coordinator at {url} runs this plan"));
             Ok(link)
         }
-        None => desk.embed(args.workers.into(), args.max_agents, timings).await,
+        None => desk.embed(args.workers.into(), args.max_agents, &args.agents, timings).await,
     }
 }
 

@@ -73,18 +73,19 @@ pub(super) async fn start<B: Backend>(
     interrupts: &mut Interrupts,
 ) -> Result<Started, Failure> {
     match source {
-        Source::File { file, mode } => start_file(desk, link, file, *mode).await,
+        Source::File { file, mode } => start_file(desk, args, link, file, *mode).await,
         Source::Stored(plan) => resume(desk, args, link, plan, interrupts).await,
     }
 }
 
 async fn start_file<B: Backend>(
     desk: &Desk<B>,
+    args: &RunArgs,
     link: &Link<B::Embedded>,
     file: &PlanFile,
     mode: v1::Mode,
 ) -> Result<Started, Failure> {
-    let submitted = file.submit(desk, &link.connection).await?;
+    let submitted = file.submit(desk, &link.connection, &args.budget).await?;
     let plan_id = submitted.plan_id;
     desk.console.tell(&format!("plan {plan_id} {}: {} mode", text::clean(&submitted.name), text::mode(mode)));
     serve_plan(link, plan_id).await?;
@@ -133,7 +134,7 @@ async fn resume<B: Backend>(
         v1::PlanState::Paused => {
             change_mode(link, &summary, args).await?;
             serve_plan(link, plan_id).await?;
-            link.connection.resume(&id, 0, 0).await?;
+            link.connection.resume(&id, None, 0, 0).await?;
         }
         v1::PlanState::Running => {
             change_mode(link, &summary, args).await?;

@@ -2,6 +2,7 @@
 //! columns, without colour. Every function here takes the coordinator's answer and gives text; none
 //! writes it.
 
+mod agents;
 mod diagnostics;
 mod estimate;
 mod event;
@@ -17,6 +18,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agents::{accounts, candidates, prompt};
 pub(crate) use diagnostics::diagnostics;
 pub(crate) use estimate::{estimate, estimates};
 pub(crate) use event::event;
@@ -26,8 +28,8 @@ pub(crate) use quantity::{duration, instant};
 pub(crate) use report::{Results, ratio, report};
 pub(crate) use table::{clean, counted, cut};
 pub(crate) use words::{
-    decision, lease_kind, lease_state, mode, plan_state, role, severity, task_state, tier, wave_state,
-    worker_state, workspace,
+    account_state, cost_source, decision, lease_kind, lease_state, mode, plan_state, purpose, role, severity,
+    task_state, tier, wave_state, worker_state, workspace,
 };
 pub(crate) use workers::workers;
 

@@ -4,7 +4,9 @@
 use wavegate_proto::v1;
 
 use super::{
-    WIDTH, clean, counted, cut, lease_state, plan_state,
+    WIDTH,
+    agents::counsel,
+    clean, counted, cut, lease_state, plan_state,
     plans::chosen_mode,
     quantity::{clock, dollars, duration, grouped, instant, tokens},
     table::{Table, wrapped},
@@ -39,6 +41,9 @@ fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
         table.row(["used".into(), used]);
     }
     text.push_str(&table.render());
+    if let Some(budget) = budget(summary) {
+        text.push_str(&format!("budget     {budget}\n"));
+    }
     if !summary.reason.is_empty() {
         let why = format!("{}: {}", plan_state(summary.state()), summary.reason);
         text.push_str(&wrapped(&why, 0, WIDTH));
@@ -77,6 +82,14 @@ fn used(usage: Option<&v1::Usage>) -> Option<String> {
     }
 }
 
+/// `$5.00, 200,000 tokens`; None without a budget.
+fn budget(summary: &v1::PlanSummary) -> Option<String> {
+    let usd = summary.budget_micro_usd.map(dollars);
+    let tokens = summary.budget_tokens.map(|tokens| format!("{} tokens", grouped(tokens, ',')));
+    let parts: Vec<_> = usd.into_iter().chain(tokens).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 fn wave_section(wave: &v1::Wave) -> String {
     let mut text = cut(&wave_title(wave), WIDTH);
     text.push('\n');
@@ -95,6 +108,9 @@ fn wave_section(wave: &v1::Wave) -> String {
     }
     for recorded in &wave.verdicts {
         text.push_str(&verdict(recorded));
+    }
+    for recorded in &wave.counsels {
+        text.push_str(&counsel(recorded));
     }
     text
 }
@@ -158,8 +174,12 @@ fn counts(task: &v1::Task) -> String {
 
 /// `T1-07 waits: three leases live`.
 fn waiting(task: &v1::Task) -> String {
+    let routing = match task.routing.as_str() {
+        "" => String::new(),
+        why => wrapped(&format!("{}: {why}", task.key), 2, WIDTH),
+    };
     if task.reason.is_empty() {
-        return String::new();
+        return routing;
     }
     let verb = match task.state() {
         v1::TaskState::Pending => "waits",
@@ -171,7 +191,7 @@ fn waiting(task: &v1::Task) -> String {
         | v1::TaskState::Skipped
         | v1::TaskState::Cancelled => &format!("is {}", task_state(task.state())),
     };
-    wrapped(&format!("{} {verb}: {}", task.key, task.reason), 2, WIDTH)
+    routing + &wrapped(&format!("{} {verb}: {}", task.key, task.reason), 2, WIDTH)
 }
 
 /// The attempts of a task that needed more than one, or whose only one did not go well.
@@ -179,7 +199,7 @@ fn attempts(task: &v1::Task) -> String {
     let smooth = |attempt: &v1::Attempt| attempt.exit_code.unwrap_or(0) == 0;
     let unremarkable = task.failures + task.losses + task.rejections == 0
         && task.attempts.len() <= 1
-        && task.attempts.iter().all(smooth);
+        && task.attempts.iter().all(|attempt| smooth(attempt) && attempt.findings.is_empty());
     if unremarkable {
         return String::new();
     }
@@ -198,6 +218,9 @@ fn attempt(key: &str, attempt: &v1::Attempt) -> String {
     if attempt.run_ms > 0 {
         line.push_str(&format!(", ran {}", duration(attempt.run_ms)));
     }
+    if !attempt.model.is_empty() {
+        line.push_str(&format!(", by {}", attempt.model));
+    }
     if !attempt.worker.is_empty() {
         line.push_str(&format!(", on {}", attempt.worker));
     }
@@ -206,6 +229,9 @@ fn attempt(key: &str, attempt: &v1::Attempt) -> String {
         line.push_str(&format!(": {}", attempt.summary));
     }
     let mut text = wrapped(&line, 2, WIDTH);
+    for finding in &attempt.findings {
+        text.push_str(&wrapped(&format!("denied: {}", finding.text), 4, WIDTH));
+    }
     if attempt.exit_code.unwrap_or(0) != 0 {
         text.push_str(&super::verdict::tail(&attempt.output_tail));
     }

@@ -1,5 +1,7 @@
 //! What a plan took, and where its results are.
 
+mod ledger;
+
 use wavegate_proto::v1;
 
 use super::{
@@ -63,6 +65,7 @@ pub(crate) fn report(report: &v1::GetReportResponse, results: &Results) -> Strin
     // Not in the table: a path or a command is never cut.
     text.push_str(&format!("  results     {}\n", clean(&results.text())));
     text.push_str(&waves(&report.waves));
+    text.push_str(&ledger::text(report));
     text
 }
 
@@ -152,6 +155,14 @@ fn spending_rows(table: &mut Table, report: &v1::GetReportResponse) {
     };
     table.row(["cost".to_owned(), cost, expected_cost]);
     table.row(["tokens".to_owned(), used, expected_tokens]);
+    if agent_tasks > 0 && report.plan.as_ref().is_some_and(|plan| plan.mode() == v1::Mode::Max) {
+        let coordinator = report.coordinator_usage.unwrap_or_default();
+        table.row([
+            "coordinator".to_owned(),
+            grouped(tokens(&coordinator), ','),
+            format!("tokens of its own, estimated {}", grouped(report.coordinator_estimate_tokens, ',')),
+        ]);
+    }
 }
 
 fn spent(usage: &v1::Usage, agent_tasks: u32) -> (String, String) {

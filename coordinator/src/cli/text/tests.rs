@@ -69,6 +69,7 @@ fn verdict() -> v1::RecordedVerdict {
         round: 1,
         candidate: "c0ffee".to_owned(),
         verdict: Some(v1::Verdict {
+            gates: Vec::new(),
             decision: v1::Decision::Rejected.into(),
             findings: vec![v1::Finding {
                 task: "T1-01".to_owned(),

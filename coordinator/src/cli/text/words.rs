@@ -24,4 +24,7 @@ word_functions! {
     role(v1::Role) = "ROLE_";
     mode(v1::Mode) = "MODE_";
     tier(v1::Tier) = "TIER_";
+    purpose(v1::Purpose) = "PURPOSE_";
+    account_state(v1::AccountState) = "ACCOUNT_STATE_";
+    cost_source(v1::CostSource) = "COST_SOURCE_";
 }

@@ -38,8 +38,15 @@ pub(crate) fn workers(workers: &[v1::Worker], now_ms: i64) -> String {
 }
 
 fn runners(worker: &v1::Worker) -> String {
-    let names: Vec<_> = worker.runners.iter().map(|one| one.name.as_str()).collect();
-    names.join(",")
+    let one = |runner: &v1::Runner| {
+        let version = runner.version.split_whitespace().next().unwrap_or_default();
+        let about = [version, &runner.account].into_iter().filter(|part| !part.is_empty());
+        match about.collect::<Vec<_>>().join(" ").as_str() {
+            "" => runner.name.clone(),
+            about => format!("{} ({about})", runner.name),
+        }
+    };
+    worker.runners.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn since(worker: &v1::Worker, now_ms: i64) -> String {

@@ -26,6 +26,8 @@ fn driver(world: &World) -> TestDriver {
 
 fn task(at: usize) -> TaskSpec {
     TaskSpec {
+        allowed_tools: Vec::new(),
+        budget: Default::default(),
         key: format!("T{at}"),
         title: String::new(),
         work: WorkSpec::Run("true".to_owned()),
@@ -44,22 +46,27 @@ fn task(at: usize) -> TaskSpec {
         on_lost: OnLost::Retry,
         lost_after_ms: None,
         setup: vec![],
-        permissions: None,
+        permissions: Default::default(),
         env: vec![],
         skip_if: None,
     }
 }
 
-fn submission(name: &str, tasks: usize) -> Box<Submission> {
-    let wave = WaveSpec {
+fn wave(tasks: usize) -> WaveSpec {
+    WaveSpec {
         key: "W1".to_owned(),
         name: String::new(),
         depends_on: vec![],
         verify: vec![],
         merge_mode: Default::default(),
         tasks: (0..tasks).map(task).collect(),
-    };
-    let spec = PlanSpec {
+    }
+}
+
+fn spec(name: &str, tasks: usize) -> PlanSpec {
+    PlanSpec {
+        coordinator_runner: "claude".to_owned(),
+        thor_agent: Default::default(),
         name: name.to_owned(),
         description: String::new(),
         project: ProjectSpec { workspace: WorkspaceKind::None, ..ProjectSpec::default() },
@@ -68,10 +75,13 @@ fn submission(name: &str, tasks: usize) -> Box<Submission> {
         constraints: vec![],
         budget: Default::default(),
         thor: Default::default(),
-        waves: vec![wave],
-    };
+        waves: vec![wave(tasks)],
+    }
+}
+
+fn submission(name: &str, tasks: usize) -> Box<Submission> {
     Box::new(Submission {
-        spec,
+        spec: spec(name, tasks),
         source: String::new(),
         file_name: String::new(),
         base: None,
@@ -111,7 +121,12 @@ fn hello() -> SessionEvent {
         host: String::new(),
         version: String::new(),
         roles: vec![Role::Executor, Role::Thor],
-        runners: vec![Runner { name: "shell".to_owned(), version: String::new(), account: String::new() }],
+        runners: vec![Runner {
+            models: Vec::new(),
+            name: "shell".to_owned(),
+            version: String::new(),
+            account: String::new(),
+        }],
         labels: vec![],
         slots: None,
         held: vec![],
@@ -121,6 +136,8 @@ fn hello() -> SessionEvent {
 
 fn succeeded() -> Box<Report> {
     Box::new(Report {
+        counsel: None,
+        talk: Default::default(),
         outcome: Outcome::Succeeded,
         exit_code: Some(0),
         summary: String::new(),

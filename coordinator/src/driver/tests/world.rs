@@ -126,7 +126,7 @@ impl Stored {
                 self.workers.remove(&id.to_string());
             }
             Change::Event(event) => self.events.push(event.clone()),
-            Change::Result { .. } | Change::Verdict(_) => {}
+            Change::Result { .. } | Change::Verdict(_) | Change::Account(_) | Change::Used { .. } => {}
         }
     }
 }
@@ -151,7 +151,11 @@ impl Store for MemoryStore {
                 .collect(),
             requested_mode: plan.column.clone(),
         });
-        Ok(Snapshot { plans: plans.collect(), workers: stored.workers.values().cloned().collect() })
+        Ok(Snapshot {
+            accounts: Vec::new(),
+            plans: plans.collect(),
+            workers: stored.workers.values().cloned().collect(),
+        })
     }
 
     fn begin(&mut self) -> Result<Vec<ModeRequest>, StoreError> {
@@ -244,11 +248,11 @@ impl Store for MemoryStore {
 
     fn load_work(&mut self, lease: &LeaseRow, _brief: &WorkBrief) -> Result<Work, StoreError> {
         let body = match lease.work {
-            LeaseWork::Task { .. } | LeaseWork::Integrate => {
+            LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Coordinate { .. } => {
                 WorkBody::Integrate { base: None, results: vec![] }
             }
             LeaseWork::Validate { candidate } => {
-                WorkBody::Validate { candidate, tasks: vec![], verify: vec![] }
+                WorkBody::Validate { by_agent: false, candidate, tasks: vec![], verify: vec![] }
             }
         };
         Ok(Work {
@@ -257,6 +261,8 @@ impl Store for MemoryStore {
             wave: String::new(),
             vars: BTreeMap::new(),
             workspace: WorkspaceKind::None,
+            head: Box::new(super::spec("greet", 0)),
+            wave_spec: Box::new(super::wave(0)),
             body,
         })
     }

@@ -2,7 +2,7 @@
 
 use wavegate_engine::{
     TaskIx, WaveIx,
-    spec::{OnLost, WorkspaceKind},
+    spec::{AgentChoice, OnLost, ThorKind, WorkspaceKind},
 };
 
 use super::{
@@ -41,6 +41,59 @@ fn a_lost_task_is_tried_again_where_its_workspace_is_isolated() {
         let spec = read_plain(&source).spec.unwrap();
         assert_eq!(spec.waves[0].tasks[0].on_lost, on_lost);
     }
+}
+
+#[test]
+fn an_agent_judges_what_agents_did_unless_the_plan_says_otherwise() {
+    for (thor, work, kind) in [
+        ("", "run: echo", ThorKind::Worker),
+        ("", "do: hello", ThorKind::Agent),
+        ("thor: worker", "do: hello", ThorKind::Worker),
+        ("thor: Agent", "run: echo", ThorKind::Agent),
+        ("thor: {model: sonnet}", "run: echo", ThorKind::Agent),
+        ("thor: external", "do: hello", ThorKind::External),
+    ] {
+        let spec = read_plain(&format!("{thor}\n{}", one_task(work))).spec.unwrap();
+        assert_eq!(spec.thor, kind, "{thor:?} {work}");
+        assert_eq!(spec.thor_agent, AgentChoice::default());
+    }
+}
+
+#[test]
+fn the_model_of_thor_tells_its_runner() {
+    for (thor, runner, model) in [
+        ("{model: gpt-5.3-codex}", "codex", "gpt-5.3-codex"),
+        ("{runner: codex}", "codex", ""),
+        ("{runner: opencode, model: claude-sonnet-4.6}", "opencode", "claude-sonnet-4-6"),
+        ("{runner: claude}", "claude", "sonnet"),
+    ] {
+        let spec = read_plain(&format!("thor: {thor}\n{}", one_task("run: echo"))).spec.unwrap();
+        let expected = AgentChoice { runner: runner.to_owned(), model: model.to_owned() };
+        assert_eq!(spec.thor_agent, expected, "{thor}");
+    }
+}
+
+#[test]
+fn a_model_tells_the_runner_where_none_is_written() {
+    for (fields, defaults, runner) in [
+        ("model: gpt-5.3-codex", "{}", "codex"),
+        ("effort: 1", "{model: gemini-3-pro-preview}", "gemini"),
+        ("model: mystery", "{}", "claude"),
+        ("model: opus", "{runner: opencode}", "opencode"),
+        ("runner: claude, model: gpt-5.3-codex", "{}", "claude"),
+    ] {
+        let source = one_task(&format!("do: hello, {fields}")) + &format!("defaults: {defaults}\n");
+        let spec = read_plain(&source).spec.unwrap();
+        assert_eq!(spec.waves[0].tasks[0].runner, runner, "{fields} {defaults}");
+    }
+}
+
+#[test]
+fn warnings_of_models_are_the_words_of_the_routing_rule() {
+    let reading = read_plain(&one_task("do: hello, model: claude-haiku-4.5, type: feature"));
+    let warning = reading.spec.unwrap().waves[0].tasks[0].route().warning;
+    let messages: Vec<_> = reading.diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect();
+    assert_eq!(messages, [warning.unwrap()]);
 }
 
 #[test]

@@ -1,21 +1,24 @@
 //! Our types and the generated ones, mirrored. What a peer sends is read field by field; what cannot be
 //! read is said with the field's name.
 
+mod agent;
 mod plan;
 mod session;
 mod worker;
 
-use wavegate_engine::{Decision, Digest, Evidence, Finding, Mode, Tier, Usage, Verdict};
+use wavegate_engine::{Decision, Digest, Evidence, Finding, Gate, Mode, Tier, Usage, Verdict};
 use wavegate_proto::v1;
 
+pub(super) use agent::prompt_of;
 pub(super) use plan::{
-    estimates_into_proto, event_into_proto, mode_from_proto, plan_into_proto, resolution_from_proto,
-    summary_into_proto, waves_into_proto,
+    estimates_into_proto, event_into_proto, ledger_into_proto, mode_from_proto, plan_into_proto,
+    resolution_from_proto, summary_into_proto, waves_into_proto,
 };
 pub(super) use session::{
-    Incoming, Unreadable, event_from_proto, hello_from_proto, outgoing_into_proto, report_from_proto,
+    Incoming, Unreadable, attempt_of, event_from_proto, hello_from_proto, outgoing_into_proto,
+    report_from_proto,
 };
-pub(super) use worker::worker_into_proto;
+pub(super) use worker::{account_into_proto, worker_into_proto};
 
 pub use plan::{diagnostics_of, outline_into_proto as outline_of};
 
@@ -111,7 +114,9 @@ pub(super) fn verdict_from_proto(verdict: v1::Verdict) -> Result<Verdict, FieldE
     };
     let findings = verdict.findings.into_iter().map(finding_from_proto).collect();
     let evidence = verdict.evidence.into_iter().map(evidence_from_proto).collect::<Result<_, _>>()?;
-    Ok(Verdict { decision, findings, evidence })
+    let gate = |gate: v1::Gate| Gate { name: gate.name, passed: gate.passed, notes: gate.notes };
+    let gates = verdict.gates.into_iter().map(gate).collect();
+    Ok(Verdict { decision, findings, evidence, gates })
 }
 
 fn evidence_from_proto(evidence: v1::Evidence) -> Result<Evidence, FieldError> {
@@ -144,6 +149,11 @@ pub(super) fn verdict_into_proto(verdict: Verdict) -> v1::Verdict {
         decision: decision.into(),
         findings: verdict.findings.into_iter().map(finding_into_proto).collect(),
         evidence: evidence.collect(),
+        gates: verdict
+            .gates
+            .into_iter()
+            .map(|gate| v1::Gate { name: gate.name, passed: gate.passed, notes: gate.notes })
+            .collect(),
     }
 }
 

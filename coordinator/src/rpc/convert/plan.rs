@@ -1,21 +1,26 @@
 //! Plans, for listings and reports.
 
 use wavegate_engine::{
-    LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource, WaveBlock, WaveState,
+    BlendedPrices, CostSource, LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource,
+    WaveBlock, WaveState,
     estimate::Estimates,
     spec::{PlanSpec, ThorKind},
 };
 use wavegate_proto::v1;
 
 use super::{
-    FieldError, mode_into_proto, session::workspace_into_proto, text_of, tier_into_proto, usage_into_proto,
-    verdict_into_proto, worker::lease_state_into_proto, wrong,
+    FieldError, mode_into_proto,
+    session::{attempt_of, purpose_into_proto, workspace_into_proto},
+    text_of, tier_into_proto, usage_into_proto, verdict_into_proto,
+    worker::{kind_into_proto, lease_state_into_proto},
+    wrong,
 };
 use crate::{
     driver::Holds,
     planfile,
     store::reader::{
-        EventRecord, LeaseDetail, PlanDetail, PlanSummary, TaskDetail, VerdictDetail, WaveDetail,
+        CounselDetail, EventRecord, LeaseDetail, LedgerLine, PlanDetail, PlanSummary, TaskDetail,
+        VerdictDetail, WaveDetail,
     },
 };
 
@@ -46,12 +51,12 @@ pub fn diagnostics_of(reading: &planfile::Reading) -> Vec<v1::Diagnostic> {
 
 /// What a sound plan file holds.
 #[must_use]
-pub fn outline_into_proto(spec: &PlanSpec) -> v1::PlanOutline {
+pub fn outline_into_proto(spec: &PlanSpec, prices: &BlendedPrices) -> v1::PlanOutline {
     v1::PlanOutline {
         name: spec.name.clone(),
         waves: count(spec.waves.len()),
         tasks: count(spec.waves.iter().map(|wave| wave.tasks.len()).sum()),
-        estimates: Some(estimates_into_proto(&wavegate_engine::estimate::estimates(spec))),
+        estimates: Some(estimates_into_proto(&wavegate_engine::estimate::estimates(spec, prices))),
     }
 }
 
@@ -59,17 +64,18 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Prices are not known to this version, and neither are times of agents: both are left out.
+/// Times of agents are not known: they are left out.
 pub(crate) fn estimates_into_proto(estimates: &Estimates) -> v1::Estimates {
-    let estimate = |mode: v1::Mode, tokens| v1::Estimate {
+    let estimate = |mode: v1::Mode, tokens, cost_micro_usd| v1::Estimate {
         mode: mode.into(),
         tokens,
-        cost_micro_usd: None,
+        cost_micro_usd,
         wall_ms: None,
     };
+    let (standard, max) = (estimates.standard_micro_usd, estimates.max_micro_usd);
     v1::Estimates {
-        standard: Some(estimate(v1::Mode::Standard, estimates.standard_tokens)),
-        max: Some(estimate(v1::Mode::Max, estimates.max_tokens)),
+        standard: Some(estimate(v1::Mode::Standard, estimates.standard_tokens, standard)),
+        max: Some(estimate(v1::Mode::Max, estimates.max_tokens, max)),
         agent_tasks: estimates.agent_tasks,
         advice: estimates.advice.clone().unwrap_or_default(),
     }
@@ -100,6 +106,8 @@ pub(crate) fn summary_into_proto(summary: &PlanSummary) -> v1::PlanSummary {
         approved_ms: summary.row.approved.map_or(0, |time| time.0),
         ended_ms: summary.row.ended.map_or(0, |time| time.0),
         usage: Some(usage_into_proto(summary.usage)),
+        budget_tokens: summary.row.budget.tokens,
+        budget_micro_usd: summary.row.budget.micro_usd,
     }
 }
 
@@ -107,11 +115,15 @@ pub(crate) fn summary_into_proto(summary: &PlanSummary) -> v1::PlanSummary {
 fn plan_reason(state: PlanState) -> &'static str {
     match state {
         PlanState::Paused(PauseReason::Operator) => "by an operator",
-        PlanState::Paused(PauseReason::Budget) => "the next grant would pass the budget",
+        PlanState::Paused(PauseReason::Budget) => {
+            "a budget is used up: `wavegate resume --add-usd` gives it more"
+        }
         PlanState::Paused(PauseReason::NoWorker) => "no worker can do what waits; goes on when one comes",
         PlanState::Paused(PauseReason::Integration) => "integrating failed three times",
         PlanState::Paused(PauseReason::TargetMoved) => "the plan's tree moved five times under a wave",
         PlanState::Paused(PauseReason::Validation) => "Thor gave no verdict three times",
+        PlanState::Paused(PauseReason::Coordination) => "the coordinator's model gave no counsel",
+        PlanState::Paused(PauseReason::Tier) => "another model than the tier's answered for the coordinator",
         PlanState::Paused(PauseReason::Store) => "the database refuses a change of this plan",
         PlanState::Blocked(reason) => wave_reason(reason),
         PlanState::AwaitingApproval | PlanState::Running | PlanState::Done | PlanState::Cancelled => "",
@@ -196,6 +208,53 @@ fn wave_into_proto(
         tasks: wave.tasks.into_iter().map(|task| task_into_proto(task, holds, task_keys)).collect(),
         candidate: text_of(wave.row.candidate),
         verdicts: wave.verdicts.into_iter().map(recorded_into_proto).collect(),
+        counsels: wave.counsels.into_iter().map(counsel_into_proto).collect(),
+    }
+}
+
+fn counsel_into_proto(detail: CounselDetail) -> v1::RecordedCounsel {
+    let tasks = detail.counsel.tasks.into_iter();
+    v1::RecordedCounsel {
+        purpose: purpose_into_proto(detail.purpose).into(),
+        round: detail.round,
+        counsel: Some(v1::Counsel {
+            note: detail.counsel.note,
+            tasks: tasks.map(|it| v1::TaskCounsel { key: it.task, guidance: it.text }).collect(),
+        }),
+        model: detail.model,
+        worker: detail.worker_name,
+        usage: Some(usage_into_proto(detail.usage)),
+        at_ms: detail.at.0,
+    }
+}
+
+/// One line of the ledger.
+pub(crate) fn ledger_into_proto(line: LedgerLine) -> v1::LedgerLine {
+    let usage = line.usage;
+    let source = match usage.cost_source {
+        CostSource::Unknown => v1::CostSource::Unknown,
+        CostSource::Agent => v1::CostSource::Agent,
+        CostSource::Prices => v1::CostSource::Prices,
+    };
+    v1::LedgerLine {
+        lease_id: line.lease,
+        kind: kind_into_proto(line.kind).into(),
+        wave: line.wave,
+        task: line.task,
+        attempt: line.attempt,
+        runner: line.runner,
+        account: line.account,
+        usage: Some(v1::ModelUsage {
+            model: usage.model,
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            cache_read: usage.cache_read,
+            cache_write: usage.cache_write,
+            cost_micro_usd: usage.cost_micro_usd,
+            calls: usage.calls,
+        }),
+        cost_source: source.into(),
+        worker: line.worker_name,
     }
 }
 
@@ -226,7 +285,17 @@ fn task_into_proto(task: TaskDetail, holds: &Holds, task_keys: &[String]) -> v1:
     let open = task.attempts.iter().rev().find(|attempt| attempt.lease.state.is_open());
     let lease_state =
         open.map_or(v1::LeaseState::Unspecified, |open| lease_state_into_proto(open.lease.state));
+    let (routing, model) = if task.spec.is_agent() {
+        let route = task.spec.route();
+        (route.rerouted.unwrap_or_default(), route.model)
+    } else {
+        (String::new(), String::new())
+    };
     v1::Task {
+        routing,
+        usage: Some(usage_into_proto(task.row.spent)),
+        budget_tokens: task.row.budget.tokens,
+        budget_micro_usd: task.row.budget.micro_usd,
         state: state.into(),
         reason,
         attempt: task.row.attempt,
@@ -234,7 +303,7 @@ fn task_into_proto(task: TaskDetail, holds: &Holds, task_keys: &[String]) -> v1:
         losses: task.row.losses,
         rejections: task.row.rejections,
         runner: task.spec.runner,
-        model: task.spec.model.unwrap_or_default(),
+        model,
         priority: u32::from(task.spec.priority),
         depends_on: task
             .spec
@@ -252,10 +321,7 @@ fn task_into_proto(task: TaskDetail, holds: &Holds, task_keys: &[String]) -> v1:
 }
 
 fn attempt_into_proto(attempt: LeaseDetail) -> v1::Attempt {
-    let number = match attempt.lease.work {
-        wavegate_engine::LeaseWork::Task { attempt, .. } => attempt,
-        wavegate_engine::LeaseWork::Integrate | wavegate_engine::LeaseWork::Validate { .. } => 0,
-    };
+    let number = attempt_of(attempt.lease.work);
     let ended = match attempt.lease.state {
         LeaseState::Finished => "finished".to_owned(),
         LeaseState::Released(reason) => format!("released: {reason}"),
@@ -285,6 +351,14 @@ fn attempt_into_proto(attempt: LeaseDetail) -> v1::Attempt {
         usage: Some(usage_into_proto(result.map_or(attempt.lease.progress, |result| result.usage))),
         output_tail: result.map(|result| result.output_tail.clone()).unwrap_or_default(),
         output_json: result.map(|result| result.output_json.clone()).unwrap_or_default(),
+        model: result.map(|result| result.model.clone()).unwrap_or_default(),
+        session: result.map(|result| result.session.clone()).unwrap_or_default(),
+        account: attempt.lease.account.as_ref().map(|it| it.fingerprint.clone()).unwrap_or_default(),
+        findings: result
+            .map(|it| it.findings.iter().map(|text| v1::Finding { task: String::new(), text: text.clone() }))
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }
 

@@ -1,15 +1,17 @@
 //! Messages of a session.
 
 use wavegate_engine::{
-    Digest, Hello, LeaseId, LeaseRow, Outcome, ReleaseReason, Report, Role, Runner, SessionEvent, SessionId,
-    WorkerId,
+    CostSource, Counsel, Digest, Finding, Hello, LeaseId, LeaseRow, LeaseWork, ModelUsage, Outcome, Purpose,
+    ReleaseReason, Report, Role, Runner, SessionEvent, SessionId, Talk, WorkerId,
     spec::{WorkSpec, WorkspaceKind},
 };
 use wavegate_proto::{PROTOCOL_VERSION, v1};
 
 use super::{
-    FieldError, MAX_TAIL_BYTES, amount, clipped, finding_from_proto, finding_into_proto, maybe_digest,
-    text_of, usage_from_proto, verdict_from_proto, wrong,
+    FieldError, MAX_TAIL_BYTES,
+    agent::{self, About},
+    amount, clipped, finding_from_proto, finding_into_proto, maybe_digest, text_of, tier_into_proto,
+    usage_from_proto, verdict_from_proto, wrong,
 };
 use crate::{
     driver::{Outgoing, Work, WorkBody},
@@ -59,8 +61,12 @@ pub(crate) fn hello_from_proto(hello: v1::Hello) -> Result<Hello, FieldError> {
     }
     let held = leases(&hello.held);
     let roles = hello.roles().filter_map(role_from_proto).collect();
-    let runner =
-        |runner: v1::Runner| Runner { name: runner.name, version: runner.version, account: runner.account };
+    let runner = |runner: v1::Runner| Runner {
+        name: runner.name,
+        version: runner.version,
+        account: runner.account,
+        models: runner.models,
+    };
     Ok(Hello {
         worker: WorkerId::from(hello.worker_id.as_str()),
         roles,
@@ -100,6 +106,7 @@ pub(crate) fn event_from_proto(message: v1::WorkerMessage) -> Result<Incoming, U
         Some(M::Progress(progress)) => SessionEvent::Progress {
             lease: lease(&progress.lease_id)?,
             usage: usage_from_proto(progress.usage)?,
+            models: progress.models.into_iter().map(model_usage_from_proto).collect::<Result<_, _>>()?,
         },
         Some(M::Finished(finished)) => return finished_from_proto(finished),
         Some(M::Released(released)) => {
@@ -148,6 +155,16 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         v1::Outcome::TimedOut => Outcome::TimedOut,
         v1::Outcome::Skipped => Outcome::Skipped,
         v1::Outcome::Conflict => Outcome::Conflict,
+        v1::Outcome::Denied => Outcome::Denied,
+        v1::Outcome::TurnLimit => Outcome::TurnLimit,
+        v1::Outcome::BudgetLimit => Outcome::BudgetLimit,
+        v1::Outcome::Refused => Outcome::Refused,
+        v1::Outcome::Killed => Outcome::Killed,
+        v1::Outcome::Nonsense => Outcome::Nonsense,
+        v1::Outcome::UsageLimit => Outcome::UsageLimit,
+        v1::Outcome::BadCredentials => Outcome::BadCredentials,
+        v1::Outcome::Overloaded => Outcome::Overloaded,
+        v1::Outcome::Unreachable => Outcome::Unreachable,
         v1::Outcome::Unspecified => return Err(wrong("outcome", "expected one that this version knows")),
     };
     Ok(Report {
@@ -163,7 +180,35 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         candidate: maybe_digest("candidate", &report.candidate)?,
         conflicts: report.conflicts.into_iter().map(finding_from_proto).collect(),
         verdict: report.verdict.map(verdict_from_proto).transpose()?,
+        talk: Talk {
+            model: report.model,
+            session: report.session,
+            account: report.account,
+            models: report.models.into_iter().map(model_usage_from_proto).collect::<Result<_, _>>()?,
+            findings: report.findings.into_iter().map(finding_from_proto).collect(),
+            retry_after_ms: report.retry_after_ms.map(|ms| amount("retry_after_ms", ms)).transpose()?,
+        },
+        counsel: report.counsel.map(counsel_from_proto),
     })
+}
+
+fn model_usage_from_proto(usage: v1::ModelUsage) -> Result<ModelUsage, FieldError> {
+    let cost = usage.cost_micro_usd.map(|cost| amount("models.cost_micro_usd", cost)).transpose()?;
+    Ok(ModelUsage {
+        model: usage.model,
+        tokens_in: amount("models.tokens_in", usage.tokens_in)?,
+        tokens_out: amount("models.tokens_out", usage.tokens_out)?,
+        cache_read: amount("models.cache_read", usage.cache_read)?,
+        cache_write: amount("models.cache_write", usage.cache_write)?,
+        cost_source: if cost.is_some() { CostSource::Agent } else { CostSource::Unknown },
+        cost_micro_usd: cost,
+        calls: usage.calls,
+    })
+}
+
+fn counsel_from_proto(counsel: v1::Counsel) -> Counsel {
+    let tasks = counsel.tasks.into_iter().map(|it| Finding { task: it.key, text: it.guidance });
+    Counsel { note: counsel.note, tasks: tasks.collect() }
 }
 
 pub(crate) fn outgoing_into_proto(
@@ -216,30 +261,30 @@ fn grant(number: u64, lease: &LeaseRow, work: Work) -> v1::Grant {
 
 fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
     let kind = workspace_into_proto(work.workspace);
+    let about = About { plan_name: &work.plan_name, plan: &work.head, wave: &work.wave_spec };
     let (lease_kind, body) = match work.body {
-        WorkBody::Task { spec, base, layers, findings } => {
-            let attempt = match lease.work {
-                wavegate_engine::LeaseWork::Task { attempt, .. } => attempt,
-                wavegate_engine::LeaseWork::Integrate | wavegate_engine::LeaseWork::Validate { .. } => 0,
-            };
-            let (run, prompt) = match spec.work {
-                WorkSpec::Run(command) => (command, String::new()),
-                WorkSpec::Do(prompt) => (String::new(), prompt),
+        WorkBody::Task { spec, base, layers, own, budget_micro_usd, story } => {
+            let attempt = attempt_of(lease.work);
+            let agent = agent::task_agent(about, &spec, attempt, &story, own.is_some());
+            let agent = agent.map(|agent| v1::AgentWork { budget_micro_usd, ..agent });
+            let run = match spec.work {
+                WorkSpec::Run(command) => command,
+                WorkSpec::Do(_) => String::new(),
             };
             let layers = layers.iter().map(ToString::to_string).collect();
+            let own = text_of(own.and_then(|own| own.changes));
             let task = v1::TaskWork {
                 key: spec.key,
                 attempt,
                 runner: spec.runner,
                 run,
-                prompt,
-                model: spec.model.unwrap_or_default(),
+                agent,
                 setup: spec.setup,
                 skip_if: spec.skip_if.unwrap_or_default(),
                 timeout_ms: spec.timeout_ms,
                 env: spec.env,
-                workspace: Some(v1::Workspace { kind: kind.into(), base: text_of(base), layers }),
-                findings: findings.into_iter().map(finding_into_proto).collect(),
+                workspace: Some(v1::Workspace { kind: kind.into(), base: text_of(base), layers, own }),
+                findings: story.findings.into_iter().map(finding_into_proto).collect(),
             };
             (v1::LeaseKind::Task, v1::work::Body::Task(task))
         }
@@ -253,7 +298,8 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
             let integrate = v1::IntegrateWork { base: text_of(base), results: results.collect() };
             (v1::LeaseKind::Integrate, v1::work::Body::Integrate(integrate))
         }
-        WorkBody::Validate { candidate, tasks, verify } => {
+        WorkBody::Validate { candidate, tasks, verify, by_agent } => {
+            let agent = by_agent.then(|| agent::judge(about, lease.round, &tasks));
             // A candidate of workspace none names results, not a tree.
             let base =
                 if work.workspace == WorkspaceKind::None { String::new() } else { candidate.to_string() };
@@ -272,9 +318,26 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
                 timeout_ms: task.spec.timeout_ms,
                 setup: task.spec.setup,
             });
-            let workspace = Some(v1::Workspace { kind: kind.into(), base, layers: Vec::new() });
-            let validate = v1::ValidateWork { workspace, tasks: tasks.collect(), verify, timeout_ms, env };
+            let workspace =
+                Some(v1::Workspace { kind: kind.into(), base, layers: Vec::new(), own: String::new() });
+            let validate =
+                v1::ValidateWork { workspace, tasks: tasks.collect(), verify, timeout_ms, env, agent };
             (v1::LeaseKind::Validate, v1::work::Body::Validate(validate))
+        }
+        WorkBody::Coordinate { purpose, tier, base, tasks } => {
+            let coordinate = v1::CoordinateWork {
+                purpose: purpose_into_proto(purpose).into(),
+                tier: tier_into_proto(Some(tier)).into(),
+                agent: Some(agent::counsellor(about, purpose, tier, &tasks)),
+                workspace: Some(v1::Workspace {
+                    kind: kind.into(),
+                    base: text_of(base),
+                    layers: Vec::new(),
+                    own: String::new(),
+                }),
+                timeout_ms: COUNSEL_TIMEOUT_MS,
+            };
+            (v1::LeaseKind::Coordinate, v1::work::Body::Coordinate(coordinate))
         }
     };
     v1::Work {
@@ -285,6 +348,24 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
         round: lease.round,
         body: Some(body),
         vars: work.vars.into_iter().collect(),
+    }
+}
+
+/// Counsel is a few turns of looking and one answer.
+const COUNSEL_TIMEOUT_MS: u64 = 30 * 60_000;
+
+/// The number of a task's attempt; 0 for other work.
+pub(crate) const fn attempt_of(work: LeaseWork) -> u32 {
+    match work {
+        LeaseWork::Task { attempt, .. } => attempt,
+        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => 0,
+    }
+}
+
+pub(crate) fn purpose_into_proto(purpose: Purpose) -> v1::Purpose {
+    match purpose {
+        Purpose::Briefing => v1::Purpose::Briefing,
+        Purpose::Triage => v1::Purpose::Triage,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Workers and their leases, for listings.
 
-use wavegate_engine::{LeaseKind, LeaseState, LeaseWork, Role, WorkerId};
+use wavegate_engine::{AccountRow, AccountState, LeaseKind, LeaseState, Role, WorkerId};
 use wavegate_proto::v1;
 
+use super::session::attempt_of;
 use crate::store::reader::{OpenLease, WorkerDetail};
 
 pub(crate) fn worker_into_proto(worker: WorkerDetail, connected: &[WorkerId]) -> v1::Worker {
@@ -12,8 +13,12 @@ pub(crate) fn worker_into_proto(worker: WorkerDetail, connected: &[WorkerId]) ->
         (true, true) => v1::WorkerState::Draining,
         (true, false) => v1::WorkerState::Connected,
     };
-    let runner =
-        |it: wavegate_engine::Runner| v1::Runner { name: it.name, version: it.version, account: it.account };
+    let runner = |it: wavegate_engine::Runner| v1::Runner {
+        name: it.name,
+        version: it.version,
+        account: it.account,
+        models: it.models,
+    };
     v1::Worker {
         worker_id: row.id.to_string(),
         name: row.name,
@@ -30,6 +35,25 @@ pub(crate) fn worker_into_proto(worker: WorkerDetail, connected: &[WorkerId]) ->
     }
 }
 
+/// An account with the workers that spend from it.
+pub(crate) fn account_into_proto(row: AccountRow, workers: Vec<String>) -> v1::Account {
+    let (state, until) = match row.state {
+        AccountState::Open => (v1::AccountState::Open, None),
+        AccountState::Waiting { until, .. } => (v1::AccountState::Waiting, Some(until)),
+        AccountState::Probing { .. } => (v1::AccountState::Probing, None),
+        AccountState::Refused => (v1::AccountState::Refused, None),
+    };
+    v1::Account {
+        runner: row.account.runner,
+        account: row.account.fingerprint,
+        state: state.into(),
+        reason: row.state.trouble().map_or("", |trouble| trouble.as_str()).to_owned(),
+        note: row.note,
+        until_ms: until.map_or(0, |until| until.0),
+        workers,
+    }
+}
+
 fn role_into_proto(role: Role) -> v1::Role {
     match role {
         Role::Executor => v1::Role::Executor,
@@ -39,10 +63,6 @@ fn role_into_proto(role: Role) -> v1::Role {
 }
 
 fn lease_into_proto(open: OpenLease) -> v1::WorkerLease {
-    let attempt = match open.lease.work {
-        LeaseWork::Task { attempt, .. } => attempt,
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
-    };
     v1::WorkerLease {
         lease_id: open.lease.id.to_string(),
         kind: kind_into_proto(open.lease.work.kind()).into(),
@@ -51,16 +71,17 @@ fn lease_into_proto(open: OpenLease) -> v1::WorkerLease {
         plan_name: open.plan_name,
         wave: open.wave,
         task: open.task,
-        attempt,
+        attempt: attempt_of(open.lease.work),
         granted_ms: open.lease.granted.0,
     }
 }
 
-fn kind_into_proto(kind: LeaseKind) -> v1::LeaseKind {
+pub(crate) fn kind_into_proto(kind: LeaseKind) -> v1::LeaseKind {
     match kind {
         LeaseKind::Task => v1::LeaseKind::Task,
         LeaseKind::Integrate => v1::LeaseKind::Integrate,
         LeaseKind::Validate => v1::LeaseKind::Validate,
+        LeaseKind::Coordinate => v1::LeaseKind::Coordinate,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::store::reader::{PlanSummary, ResultDetail};
 /// A lease from grant to end, in seconds, on a worker.
 fn lease(work: LeaseWork, worker: &str, from: i64, to: i64) -> LeaseDetail {
     let lease = LeaseRow {
+        account: None,
         id: LeaseId(0),
         state: LeaseState::Finished,
         plan: PlanId(1),
@@ -32,6 +33,9 @@ fn lease(work: LeaseWork, worker: &str, from: i64, to: i64) -> LeaseDetail {
 /// An attempt that ran from one second to another and ended like this.
 fn attempt(from: i64, to: i64, outcome: Outcome) -> LeaseDetail {
     let result = ResultDetail {
+        findings: Vec::new(),
+        model: String::new(),
+        session: String::new(),
         outcome,
         accepted: true,
         exit_code: None,
@@ -60,6 +64,9 @@ fn task(ix: u32, depends_on: &[u32], attempts: Vec<LeaseDetail>) -> TaskDetail {
         "priority": 1, "depends_on": depends_on, "timeout_ms": 1, "max_failures": 3, "on_lost": "retry",
     }));
     let row = TaskRow {
+        awaits_counsel: false,
+        budget: Default::default(),
+        spent: Default::default(),
         state: TaskState::Done,
         attempt: 1,
         failures: 0,
@@ -74,6 +81,8 @@ fn task(ix: u32, depends_on: &[u32], attempts: Vec<LeaseDetail>) -> TaskDetail {
 fn wave(depends_on: &[u32], tasks: Vec<TaskDetail>) -> WaveDetail {
     let spec: WaveSpec = spec(serde_json::json!({ "key": "W", "depends_on": depends_on, "tasks": [] }));
     let row = WaveRow {
+        counsel: None,
+        counsel_failures: 0,
         state: WaveState::Done,
         round: 1,
         candidate: None,
@@ -82,7 +91,7 @@ fn wave(depends_on: &[u32], tasks: Vec<TaskDetail>) -> WaveDetail {
         integrate_failures: 0,
         validate_failures: 0,
     };
-    WaveDetail { spec, row, tasks, verdicts: Vec::new(), duties: Vec::new() }
+    WaveDetail { counsels: Vec::new(), spec, row, tasks, verdicts: Vec::new(), duties: Vec::new() }
 }
 
 fn plan(mode: Mode, waves: Vec<WaveDetail>) -> PlanDetail {

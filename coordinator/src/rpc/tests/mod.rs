@@ -62,6 +62,7 @@ impl Bench {
         let home = TempDir::new().unwrap();
         let timings = Timings { retry_delays_ms: [1, 1, 1], ..Timings::default() };
         let options = Options {
+            prices: crate::prices::Prices::built_in(),
             db: home.path().join("wavegate.db"),
             listen: ([127, 0, 0, 1], 0).into(),
             config: Config { timings, ..Config::default() },

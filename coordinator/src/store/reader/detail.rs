@@ -2,16 +2,20 @@
 
 use rusqlite::{Connection, Row};
 use wavegate_engine::{
-    Decision, Evidence, Finding, LeaseWork, Outcome, TaskIx, Utc, Verdict, VerdictSource, WaveIx,
-    spec::PlanSpec,
+    Decision, Evidence, Finding, Gate, LeaseKind, LeaseWork, Outcome, Purpose, TaskIx, Utc, Verdict,
+    VerdictSource, WaveIx, spec::PlanSpec,
 };
 
 use super::{
-    LeaseDetail, PlanDetail, PlanSummary, Result, ResultDetail, TaskDetail, VerdictDetail, WaveDetail,
+    CounselDetail, LeaseDetail, LedgerLine, PlanDetail, PlanSummary, Result, ResultDetail, TaskDetail,
+    VerdictDetail, WaveDetail,
 };
 use crate::store::{
     error::unknown,
-    rows::{all, get, json, lease_row, maybe_digest, maybe_number, number, task_row, usage, wave_row, word},
+    rows::{
+        all, counsel, get, json, lease_row, maybe_digest, maybe_number, model_usage, number, task_row, usage,
+        wave_row, word,
+    },
 };
 
 pub(super) fn detail(sql: &Connection, summary: PlanSummary) -> Result<PlanDetail> {
@@ -26,6 +30,9 @@ pub(super) fn detail(sql: &Connection, summary: PlanSummary) -> Result<PlanDetai
     for (at, verdict) in verdicts(sql, plan)? {
         wave_at(&mut waves, at.at())?.verdicts.push(verdict);
     }
+    for (at, counsel) in counsels(sql, plan)? {
+        wave_at(&mut waves, at.at())?.counsels.push(counsel);
+    }
     Ok(PlanDetail { summary, source, head, waves })
 }
 
@@ -34,8 +41,14 @@ fn wave_at(waves: &mut [WaveDetail], at: usize) -> Result<&mut WaveDetail> {
 }
 
 fn wave(row: &Row<'_>) -> Result<WaveDetail> {
-    let (tasks, verdicts, duties) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(WaveDetail { spec: json(row, "spec")?, row: wave_row(row)?, tasks, verdicts, duties })
+    Ok(WaveDetail {
+        spec: json(row, "spec")?,
+        row: wave_row(row)?,
+        tasks: Vec::new(),
+        verdicts: Vec::new(),
+        duties: Vec::new(),
+        counsels: Vec::new(),
+    })
 }
 
 /// Tasks into their waves, and leases to their tasks or waves.
@@ -53,7 +66,7 @@ fn place_tasks(sql: &Connection, plan: i64, waves: &mut [WaveDetail]) -> Result<
                 let (wave, at) = places.get(task.at()).copied().ok_or_else(|| unknown("task_ix", task.0))?;
                 waves[wave].tasks[at].attempts.push(detail);
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } => {
+            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
                 wave_at(waves, detail.lease.wave.at())?.duties.push(detail);
             }
         }
@@ -83,6 +96,9 @@ fn result(row: &Row<'_>) -> Result<ResultDetail> {
         output_json: get(row, "output_json")?,
         run_ms: number(row, "run_ms")?,
         usage: usage(row, "used")?,
+        model: get(row, "model")?,
+        session: get(row, "session")?,
+        findings: json(row, "findings")?,
     })
 }
 
@@ -94,6 +110,8 @@ fn verdicts(sql: &Connection, plan: i64) -> Result<Vec<(WaveIx, VerdictDetail)>>
         verdict.verdict.findings = all(sql, findings, [verdict.id], finding)?;
         let evidence = "SELECT * FROM wg_evidence WHERE verdict_id = ?1 ORDER BY ix";
         verdict.verdict.evidence = all(sql, evidence, [verdict.id], evidence_of)?;
+        let gates = "SELECT * FROM wg_gates WHERE verdict_id = ?1 ORDER BY ix";
+        verdict.verdict.gates = all(sql, gates, [verdict.id], gate)?;
     }
     Ok(found)
 }
@@ -114,6 +132,43 @@ fn verdict(row: &Row<'_>) -> Result<(WaveIx, VerdictDetail)> {
 
 fn finding(row: &Row<'_>) -> Result<Finding> {
     Ok(Finding { task: get(row, "task_key")?, text: get(row, "text")? })
+}
+
+fn gate(row: &Row<'_>) -> Result<Gate> {
+    Ok(Gate { name: get(row, "name")?, passed: get(row, "passed")?, notes: get(row, "notes")? })
+}
+
+/// What the coordinator's model said to each wave.
+fn counsels(sql: &Connection, plan: i64) -> Result<Vec<(WaveIx, CounselDetail)>> {
+    all(sql, include_str!("list_counsels.sql"), [plan], |row| {
+        let detail = CounselDetail {
+            purpose: word(row, "purpose", Purpose::from_word)?,
+            round: number(row, "round")?,
+            counsel: counsel(row)?,
+            model: get(row, "model")?,
+            worker_name: get(row, "worker_name")?,
+            usage: usage(row, "used")?,
+            at: Utc(get(row, "received_ms")?),
+        };
+        Ok((WaveIx(number(row, "wave_ix")?), detail))
+    })
+}
+
+/// The ledger of a plan, oldest first.
+pub(super) fn ledger(sql: &Connection, plan: i64) -> Result<Vec<LedgerLine>> {
+    all(sql, include_str!("list_usage.sql"), [plan], |row| {
+        Ok(LedgerLine {
+            lease: get(row, "lease_id")?,
+            kind: word(row, "kind", LeaseKind::from_word)?,
+            wave: get(row, "wave")?,
+            task: get(row, "task")?,
+            attempt: maybe_number(row, "attempt")?.unwrap_or(0),
+            runner: get(row, "runner")?,
+            account: get(row, "account")?,
+            worker_name: get(row, "worker_name")?,
+            usage: model_usage(row)?,
+        })
+    })
 }
 
 fn evidence_of(row: &Row<'_>) -> Result<Evidence> {

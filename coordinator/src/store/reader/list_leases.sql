@@ -11,7 +11,10 @@ SELECT
     r.used_in,
     r.used_out,
     r.used_cached,
-    r.used_micro_usd
+    r.used_micro_usd,
+    r.model,
+    r.session,
+    r.findings
 FROM wg_leases AS l
 LEFT JOIN wg_workers AS k ON k.id = l.worker_id
 LEFT JOIN wg_results AS r ON r.lease_id = l.id

@@ -15,12 +15,17 @@ LEFT JOIN (
     -- total() instead of sum(): what workers claim may be too much for an integer, and sum() fails then.
     SELECT
         l.plan_id,
-        CAST(total(r.used_in) AS INTEGER) AS used_in,
-        CAST(total(r.used_out) AS INTEGER) AS used_out,
-        CAST(total(r.used_cached) AS INTEGER) AS used_cached,
-        iif(count(r.used_micro_usd) > 0, CAST(total(r.used_micro_usd) AS INTEGER), NULL) AS used_micro_usd
+        CAST(total(iif(r.lease_id IS NULL, l.progress_in, r.used_in)) AS INTEGER) AS used_in,
+        CAST(total(iif(r.lease_id IS NULL, l.progress_out, r.used_out)) AS INTEGER) AS used_out,
+        CAST(total(iif(r.lease_id IS NULL, l.progress_cached, r.used_cached)) AS INTEGER) AS used_cached,
+        iif(
+            count(iif(r.lease_id IS NULL, l.progress_micro_usd, r.used_micro_usd)) > 0,
+            CAST(total(iif(r.lease_id IS NULL, l.progress_micro_usd, r.used_micro_usd)) AS INTEGER),
+            NULL
+        ) AS used_micro_usd
     FROM wg_leases AS l
-    INNER JOIN wg_results AS r ON r.lease_id = l.id
+    -- What a lease without a result was last told to have used is all that is known of it.
+    LEFT JOIN wg_results AS r ON r.lease_id = l.id
     WHERE l.plan_id BETWEEN :first AND :last
     GROUP BY l.plan_id
 ) AS u ON u.plan_id = p.id

@@ -16,11 +16,13 @@ use wavegate_engine::{
     spec::{PlanSpec, TaskSpec},
 };
 
+pub use super::work::TaskNow;
 pub use model::*;
 
 use super::{
     error::unknown,
     rows::{all, get, json, lease_row, maybe_number, number, plan_row, usage, worker_row},
+    work::load_task,
 };
 use crate::driver::StoreError;
 
@@ -51,6 +53,16 @@ impl Reader {
             let params = named_params! { ":id": id, ":name": plan };
             Ok(all(sql, statement, params, |row| Ok(PlanId(get(row, "id")?)))?.into_iter().next())
         })
+    }
+
+    /// A task with all that its agent would be told now; None when the plan has no such task.
+    pub fn task_now(&self, plan: PlanId, task: &str) -> Result<Option<TaskNow>> {
+        self.with(|sql| load_task(sql, plan, task))
+    }
+
+    /// Everything that agents of a plan spent, oldest first.
+    pub fn ledger(&self, plan: PlanId) -> Result<Vec<LedgerLine>> {
+        self.with(|sql| detail::ledger(sql, plan.0))
     }
 
     /// Every plan, the newest first.

@@ -1,8 +1,8 @@
 //! What is read for people and tools, in the engine's words.
 
 use wavegate_engine::{
-    Digest, LeaseRow, Outcome, PlanId, PlanRow, TaskIx, TaskRow, Usage, Utc, Verdict, VerdictSource, WaveRow,
-    WorkerRow,
+    Counsel, Digest, LeaseKind, LeaseRow, ModelUsage, Outcome, PlanId, PlanRow, Purpose, TaskIx, TaskRow,
+    Usage, Utc, Verdict, VerdictSource, WaveRow, WorkerRow,
     spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
@@ -42,8 +42,10 @@ pub struct WaveDetail {
     pub row: WaveRow,
     pub tasks: Vec<TaskDetail>,
     pub verdicts: Vec<VerdictDetail>,
-    /// Its integrate and validate leases, oldest first.
+    /// Its integrate, validate and coordinate leases, oldest first.
     pub duties: Vec<LeaseDetail>,
+    /// Oldest first.
+    pub counsels: Vec<CounselDetail>,
 }
 
 /// One task.
@@ -75,6 +77,38 @@ pub struct ResultDetail {
     pub output_json: String,
     pub run_ms: u64,
     pub usage: Usage,
+    /// The model that answered, and the agent's session; empty where there was none.
+    pub model: String,
+    pub session: String,
+    /// What the agent was denied.
+    pub findings: Vec<String>,
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerLine {
+    pub lease: String,
+    pub kind: LeaseKind,
+    pub wave: String,
+    /// Empty unless the kind is task.
+    pub task: String,
+    pub attempt: u32,
+    pub runner: String,
+    pub account: String,
+    pub worker_name: String,
+    pub usage: ModelUsage,
+}
+
+/// What the coordinator's model said.
+#[derive(Debug, Clone)]
+pub struct CounselDetail {
+    pub purpose: Purpose,
+    pub round: u32,
+    pub counsel: Counsel,
+    pub model: String,
+    pub worker_name: String,
+    pub usage: Usage,
+    pub at: Utc,
 }
 
 /// A recorded word on a candidate.

@@ -34,6 +34,8 @@ fn a_submitted_plan_is_loaded_with_its_shape_and_the_rows_that_it_begins_with() 
         }
     );
     let wave = WaveRow {
+        counsel: None,
+        counsel_failures: 0,
         state: WaveState::Waiting,
         round: 1,
         candidate: None,
@@ -50,6 +52,9 @@ fn a_submitted_plan_is_loaded_with_its_shape_and_the_rows_that_it_begins_with() 
 
 fn pending() -> TaskRow {
     TaskRow {
+        awaits_counsel: false,
+        budget: Default::default(),
+        spent: Default::default(),
         state: TaskState::Pending { not_before: None },
         attempt: 0,
         failures: 0,
@@ -102,6 +107,8 @@ fn every_state_of_a_wave_is_read_back_with_its_numbers() {
     let mut was = WaveState::Waiting;
     for state in states {
         let row = WaveRow {
+            counsel: None,
+            counsel_failures: 0,
             state,
             round: 2,
             candidate: Some(digest(4)),
@@ -142,6 +149,9 @@ fn every_state_of_a_task_is_read_back_with_its_result() {
             base: (!has_changes).then(|| digest(7)),
         };
         let row = TaskRow {
+            awaits_counsel: false,
+            budget: Default::default(),
+            spent: Default::default(),
             state,
             attempt: 7,
             failures: 1,
@@ -240,6 +250,7 @@ fn only_the_newest_attempt_of_a_task_is_loaded_when_lost() {
 fn results_and_verdicts_are_read_with_everything_that_they_say() {
     let (mut world, plan, lease) = World::with_lease();
     let verdict = Verdict {
+        gates: Vec::new(),
         decision: Decision::Rejected,
         findings: vec![
             Finding { task: "T1-01".to_owned(), text: "no greeting".to_owned() },

@@ -17,6 +17,9 @@ fn refused(result: Result<(), StoreError>) -> String {
 
 fn submitted() -> TaskRow {
     TaskRow {
+        awaits_counsel: false,
+        budget: Default::default(),
+        spent: Default::default(),
         state: TaskState::Submitted,
         attempt: 1,
         failures: 0,
@@ -31,6 +34,8 @@ fn submitted() -> TaskRow {
 fn a_change_whose_old_state_is_not_in_the_database_is_refused_and_names_both() {
     let (mut world, plan, lease) = World::with_lease();
     let wave = WaveRow {
+        counsel: None,
+        counsel_failures: 0,
         state: WaveState::Done,
         round: 1,
         candidate: None,

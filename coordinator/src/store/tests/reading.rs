@@ -45,6 +45,9 @@ fn a_summary_counts_waves_tasks_and_everything_that_was_used() {
     let other = world.submit(&greet());
     let task = |ix, state| {
         let row = TaskRow {
+            awaits_counsel: false,
+            budget: Default::default(),
+            spent: Default::default(),
             state,
             attempt: 1,
             failures: 0,
@@ -56,6 +59,8 @@ fn a_summary_counts_waves_tasks_and_everything_that_was_used() {
         Change::Task { plan, task: TaskIx(ix), was: "pending", row }
     };
     let wave = WaveRow {
+        counsel: None,
+        counsel_failures: 0,
         state: WaveState::Done,
         round: 1,
         candidate: None,

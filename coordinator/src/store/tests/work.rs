@@ -29,22 +29,37 @@ fn verdict(world: &mut World, source: VerdictSource, decision: Decision, finding
 
 fn findings_of(world: &mut World, task: u32) -> Vec<Finding> {
     let lease = task_lease(wavegate_engine::PlanId(1), TaskIx(task), 2);
-    let brief = WorkBrief::Task { base: None, layers: vec![] };
+    let brief = WorkBrief::Task { budget_micro_usd: None, own: None, base: None, layers: vec![] };
     let body = world.store().load_work(&lease, &brief).unwrap().body;
-    let WorkBody::Task { findings, .. } = body else { panic!("expected a task, found {body:?}") };
-    findings
+    let WorkBody::Task { story, .. } = body else { panic!("expected a task, found {body:?}") };
+    story.findings
 }
 
 #[test]
 fn the_work_of_a_task_is_its_text_and_the_plans_vars() {
     let (mut world, plan, lease) = World::with_lease();
-    let brief = WorkBrief::Task { base: Some(digest(1)), layers: vec![digest(2), digest(3)] };
+    let brief = WorkBrief::Task {
+        budget_micro_usd: None,
+        own: None,
+        base: Some(digest(1)),
+        layers: vec![digest(2), digest(3)],
+    };
     let work = world.store().load_work(&lease, &brief).unwrap();
     assert_eq!((work.plan, work.plan_name.as_str(), work.wave.as_str()), (plan, "greet", "W1"));
     assert_eq!((work.vars, work.workspace), (greet().vars, WorkspaceKind::Dir));
     let spec = Box::new(greet().waves[0].tasks[0].clone());
     let layers = vec![digest(2), digest(3)];
-    assert_eq!(work.body, WorkBody::Task { spec, base: Some(digest(1)), layers, findings: vec![] });
+    assert_eq!(
+        work.body,
+        WorkBody::Task {
+            spec,
+            base: Some(digest(1)),
+            layers,
+            own: None,
+            budget_micro_usd: None,
+            story: Box::default(),
+        }
+    );
 }
 
 #[test]
@@ -93,6 +108,9 @@ fn validation_brings_each_task_with_the_claim_of_the_result_that_counts() {
     let result =
         TaskResult { lease: lease.id, attempt: 1, worker: lease.worker.clone(), changes: None, base: None };
     let row = TaskRow {
+        awaits_counsel: false,
+        budget: Default::default(),
+        spent: Default::default(),
         state: TaskState::Submitted,
         attempt: 1,
         failures: 0,
@@ -107,16 +125,29 @@ fn validation_brings_each_task_with_the_claim_of_the_result_that_counts() {
     ]);
     let candidate = digest(7);
     let lease = LeaseRow { work: LeaseWork::Validate { candidate }, ..lease };
-    let brief =
-        WorkBrief::Validate { candidate, tasks: vec![(TaskIx(0), Some(digest(3))), (TaskIx(1), None)] };
+    let brief = WorkBrief::Validate {
+        by_agent: false,
+        candidate,
+        tasks: vec![(TaskIx(0), Some(digest(3))), (TaskIx(1), None)],
+    };
     let specs = greet().waves[0].tasks.clone();
     let tasks = vec![
-        TaskToCheck { spec: specs[0].clone(), claim: "Said hello".to_owned(), changes: Some(digest(3)) },
-        TaskToCheck { spec: specs[1].clone(), claim: String::new(), changes: None },
+        TaskToCheck {
+            output_json: "{}".to_owned(),
+            spec: specs[0].clone(),
+            claim: "Said hello".to_owned(),
+            changes: Some(digest(3)),
+        },
+        TaskToCheck {
+            output_json: String::new(),
+            spec: specs[1].clone(),
+            claim: String::new(),
+            changes: None,
+        },
     ];
     let verify = vec!["test -e W1".to_owned()];
     let found = world.store().load_work(&lease, &brief).unwrap().body;
-    assert_eq!(found, WorkBody::Validate { candidate, tasks, verify });
+    assert_eq!(found, WorkBody::Validate { by_agent: false, candidate, tasks, verify });
 }
 
 #[test]

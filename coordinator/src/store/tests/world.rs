@@ -145,6 +145,8 @@ pub(super) fn greet() -> PlanSpec {
     let mut second = task("T1-02");
     second.depends_on = vec![TaskIx(0)];
     PlanSpec {
+        coordinator_runner: "claude".to_owned(),
+        thor_agent: Default::default(),
         name: "greet".to_owned(),
         description: "Greets".to_owned(),
         project: ProjectSpec { workspace: WorkspaceKind::Dir, ..ProjectSpec::default() },
@@ -174,6 +176,8 @@ pub(super) fn wave(key: &str, depends_on: Vec<WaveIx>, tasks: Vec<TaskSpec>) -> 
 
 pub(super) fn task(key: &str) -> TaskSpec {
     TaskSpec {
+        allowed_tools: Vec::new(),
+        budget: Default::default(),
         key: key.to_owned(),
         title: format!("Title of {key}"),
         work: WorkSpec::Run("true".to_owned()),
@@ -192,7 +196,7 @@ pub(super) fn task(key: &str) -> TaskSpec {
         on_lost: OnLost::Retry,
         lost_after_ms: Some(5),
         setup: Vec::new(),
-        permissions: None,
+        permissions: Default::default(),
         env: Vec::new(),
         skip_if: None,
     }
@@ -218,6 +222,7 @@ pub(super) fn approve(plan: PlanId) -> Change {
 
 pub(super) fn task_lease(plan: PlanId, task: TaskIx, attempt: u32) -> LeaseRow {
     LeaseRow {
+        account: None,
         id: LeaseId(u128::from(task.0) << 64 | u128::from(attempt)),
         state: LeaseState::Granted,
         plan,
@@ -236,6 +241,8 @@ pub(super) fn task_lease(plan: PlanId, task: TaskIx, attempt: u32) -> LeaseRow {
 
 pub(super) fn report(outcome: Outcome) -> Report {
     Report {
+        counsel: None,
+        talk: Default::default(),
         outcome,
         exit_code: Some(-1),
         summary: "Said hello".to_owned(),
@@ -252,7 +259,12 @@ pub(super) fn report(outcome: Outcome) -> Report {
 }
 
 pub(super) fn worker(id: &str, name: &str) -> WorkerRow {
-    let runner = Runner { name: "shell".to_owned(), version: "1".to_owned(), account: "a b".to_owned() };
+    let runner = Runner {
+        models: Vec::new(),
+        name: "shell".to_owned(),
+        version: "1".to_owned(),
+        account: "a b".to_owned(),
+    };
     WorkerRow {
         id: WorkerId::from(id),
         instance: "i1".to_owned(),

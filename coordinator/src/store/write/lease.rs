@@ -1,19 +1,20 @@
 //! Leases and their results.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, named_params, params};
 use wavegate_engine::{LeaseId, LeaseRow, LeaseWork, Report, Utc};
 
-use super::{Result, expect_one, int, maybe_int, text};
+use super::{Result, expect_one, int, maybe_int, text, usage};
 use crate::driver::StoreError;
 
 pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
     let (task, attempt) = match row.work {
         LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } => (None, None),
+        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => (None, None),
     };
-    let candidate = match row.work {
-        LeaseWork::Validate { candidate } => Some(candidate.to_string()),
-        LeaseWork::Task { .. } | LeaseWork::Integrate => None,
+    let (candidate, purpose) = match row.work {
+        LeaseWork::Validate { candidate } => (Some(candidate.to_string()), None),
+        LeaseWork::Coordinate { purpose } => (None, Some(purpose.as_str())),
+        LeaseWork::Task { .. } | LeaseWork::Integrate => (None, None),
     };
     sql.prepare_cached(include_str!("../lease/insert.sql"))?.execute(named_params! {
         ":id": row.id.to_string(),
@@ -23,6 +24,9 @@ pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
         ":task_ix": task,
         ":attempt": attempt,
         ":candidate": candidate,
+        ":purpose": purpose,
+        ":runner": row.account.as_ref().map(|account| &account.runner),
+        ":account": row.account.as_ref().map(|account| &account.fingerprint),
         ":round": row.round,
         ":state": row.state.name(),
         ":worker": &*row.worker.0,
@@ -47,7 +51,12 @@ pub(super) fn update_lease(sql: &Connection, was: &str, row: &LeaseRow) -> Resul
         ":progress_micro_usd": maybe_int(row.progress.cost_micro_usd),
     })?;
     let state = "SELECT state FROM wg_leases WHERE id = ?1";
-    expect_one(changed, sql, (state, [row.id.to_string()]), || format!("lease {}", row.id), was)
+    expect_one(changed, sql, (state, [row.id.to_string()]), || format!("lease {}", row.id), was)?;
+    match row.ended {
+        // Without a result, what its worker told last is all that is known of what it spent.
+        Some(ended) => usage::project(sql, row.id, ended),
+        None => Ok(()),
+    }
 }
 
 /// A second copy of a result that is only booked changes nothing.
@@ -75,9 +84,27 @@ pub(super) fn insert_result(
         ":changed_files": report.changed_files,
         ":candidate": text(report.candidate),
         ":now": now.0,
+        ":model": report.talk.model,
+        ":session": report.talk.session,
+        ":findings": findings_json(report),
     })?;
     if changed == 1 {
-        return Ok(());
+        usage::put_usage(sql, lease, &report.talk.models, now)?;
+        usage::project(sql, lease, now)?;
+        return insert_counsel(sql, lease, report);
     }
     Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
+}
+
+fn findings_json(report: &Report) -> String {
+    let texts: Vec<_> = report.talk.findings.iter().map(|finding| &finding.text).collect();
+    serde_json::json!(texts).to_string()
+}
+
+fn insert_counsel(sql: &Connection, lease: LeaseId, report: &Report) -> Result<()> {
+    let Some(counsel) = &report.counsel else { return Ok(()) };
+    let tasks: Vec<_> = counsel.tasks.iter().map(|task| (&task.task, &task.text)).collect();
+    sql.prepare_cached("INSERT OR IGNORE INTO wg_counsels (lease_id, note, tasks) VALUES (?1, ?2, ?3)")?
+        .execute(params![lease.to_string(), counsel.note, serde_json::json!(tasks).to_string()])?;
+    Ok(())
 }

@@ -3,11 +3,13 @@
 //! transaction.
 
 mod lease;
+mod usage;
 mod verdict;
 
 use rusqlite::{Connection, OptionalExtension as _, Params, named_params, params};
 use wavegate_engine::{
-    Change, Event, PlanId, PlanRow, PlanState, TaskIx, TaskRow, TaskState, Utc, WaveIx, WaveRow, WorkerRow,
+    AccountRow, AccountState, Change, Event, PlanId, PlanRow, PlanState, TaskIx, TaskRow, TaskState, Utc,
+    WaveIx, WaveRow, WorkerRow,
 };
 
 use crate::driver::StoreError;
@@ -25,8 +27,10 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
         Change::Result { lease, accepted, report } => {
             lease::insert_result(sql, *lease, *accepted, report, now)
         }
+        Change::Used { lease, models } => usage::put_usage(sql, *lease, models, now),
         Change::Verdict(row) => verdict::insert_verdict(sql, row, now),
         Change::Worker(row) => put_worker(sql, row),
+        Change::Account(row) => put_account(sql, row),
         Change::WorkerForgotten(id) => {
             sql.prepare_cached("DELETE FROM wg_workers WHERE id = ?1")?.execute([&*id.0])?;
             Ok(())
@@ -126,6 +130,8 @@ fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &Wa
         ":target_moves": row.target_moves,
         ":integrate_failures": row.integrate_failures,
         ":validate_failures": row.validate_failures,
+        ":counsel": row.counsel.map(|purpose| purpose.as_str()),
+        ":counsel_failures": row.counsel_failures,
     })?;
     let state = "SELECT state FROM wg_waves WHERE plan_id = ?1 AND ix = ?2";
     let what = || format!("wave number {} of plan {plan}", wave.0);
@@ -162,6 +168,13 @@ fn update_task(
         ":losses": row.losses,
         ":rejections": row.rejections,
         ":evidence_only": row.evidence_only,
+        ":awaits_counsel": row.awaits_counsel,
+        ":spent_in": int(row.spent.tokens_in),
+        ":spent_out": int(row.spent.tokens_out),
+        ":spent_cached": int(row.spent.tokens_cached),
+        ":spent_micro_usd": maybe_int(row.spent.cost_micro_usd),
+        ":budget_tokens": maybe_int(row.budget.tokens),
+        ":budget_micro_usd": maybe_int(row.budget.micro_usd),
         ":result_lease": result.map(|result| result.lease.to_string()),
         ":result_attempt": result.map(|result| result.attempt),
         ":result_worker": result.map(|result| result.worker.to_string()),
@@ -179,7 +192,8 @@ fn update_task(
 }
 
 fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
-    let runners: Vec<_> = row.runners.iter().map(|it| (&it.name, &it.version, &it.account)).collect();
+    let runners: Vec<_> =
+        row.runners.iter().map(|it| (&it.name, &it.version, &it.account, &it.models)).collect();
     let roles: Vec<_> = row.roles.iter().map(|role| role.as_str()).collect();
     sql.prepare_cached(include_str!("../worker/put.sql"))?.execute(named_params! {
         ":id": &*row.id.0,
@@ -194,6 +208,25 @@ fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
         ":draining": row.draining,
         ":first_seen_ms": row.first_seen.0,
         ":last_seen_ms": row.last_seen.0,
+    })?;
+    Ok(())
+}
+
+fn put_account(sql: &Connection, row: &AccountRow) -> Result<()> {
+    let (until, lease) = match row.state {
+        AccountState::Waiting { until, .. } => (Some(until.0), None),
+        AccountState::Probing { lease, .. } => (None, text(lease)),
+        AccountState::Open | AccountState::Refused => (None, None),
+    };
+    sql.prepare_cached(include_str!("../account/put.sql"))?.execute(named_params! {
+        ":runner": row.account.runner,
+        ":account": row.account.fingerprint,
+        ":state": row.state.name(),
+        ":trouble": row.state.trouble().map_or("", |trouble| trouble.as_str()),
+        ":until_ms": until,
+        ":lease": lease,
+        ":tries": row.tries,
+        ":note": row.note,
     })?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Words on candidates, with their findings and evidence.
+//! Words on candidates, with their findings, evidence and gates.
 
 use rusqlite::{Connection, named_params, params};
 use wavegate_engine::{Utc, VerdictRow};
@@ -35,6 +35,11 @@ pub(super) fn insert_verdict(sql: &Connection, row: &VerdictRow, now: Utc) -> Re
             ":output_tail": evidence.output_tail,
             ":run_ms": int(evidence.run_ms),
         })?;
+    }
+    let gates = "INSERT INTO wg_gates (verdict_id, ix, name, passed, notes) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut insert = sql.prepare_cached(gates)?;
+    for (gate, ix) in row.verdict.gates.iter().zip(0..) {
+        insert.execute(params![id, ix, gate.name, gate.passed, gate.notes])?;
     }
     Ok(())
 }

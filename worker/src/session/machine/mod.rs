@@ -17,6 +17,7 @@ use super::held::{Held, Why};
 use super::link::Link;
 use crate::backoff::Backoff;
 use crate::lease::LeaseId;
+use crate::runner::usage_of;
 use crate::spool::Answer;
 use crate::work::Ending;
 
@@ -53,6 +54,8 @@ pub(crate) struct Machine {
     profile: Profile,
     link: Link,
     held: BTreeMap<LeaseId, Held>,
+    /// What leases have used, until the coordinator can be told.
+    untold: BTreeMap<LeaseId, Vec<v1::ModelUsage>>,
     /// The newest last.
     over: VecDeque<LeaseId>,
     phase: Phase,
@@ -88,6 +91,7 @@ impl Machine {
             profile,
             link: Link::Away { retry_at_ms },
             held: held.collect(),
+            untold: BTreeMap::new(),
             over: VecDeque::new(),
             phase: Phase::Serving,
             retry,
@@ -178,6 +182,20 @@ impl Machine {
         Vec::new()
     }
 
+    /// The work of a lease has used so much by now. It is told even when its end is owed already: what was
+    /// spent on a lease that ends without a result is known by nothing else.
+    pub(crate) fn on_used(&mut self, lease_id: &LeaseId, models: Vec<v1::ModelUsage>) -> Vec<Effect> {
+        if !self.held.contains_key(lease_id) {
+            return Vec::new();
+        }
+        if matches!(self.link, Link::Open(_)) {
+            self.untold.remove(lease_id);
+            return vec![progress_message(lease_id, models)];
+        }
+        self.untold.insert(lease_id.clone(), models);
+        Vec::new()
+    }
+
     /// The work of a lease ended and its processes are gone.
     pub(crate) fn on_ended(&mut self, now_ms: u64, lease_id: &LeaseId, ending: Ending) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -204,6 +222,12 @@ impl Machine {
         self.try_leave(now_ms, &mut effects);
         effects
     }
+}
+
+fn progress_message(lease_id: &LeaseId, models: Vec<v1::ModelUsage>) -> Effect {
+    let usage = Some(usage_of(&models));
+    let progress = v1::Progress { lease_id: lease_id.to_string(), usage, note: String::new(), models };
+    Effect::Send(worker_message::Message::Progress(progress))
 }
 
 fn started_message(lease_id: &LeaseId) -> Effect {

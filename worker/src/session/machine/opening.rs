@@ -3,7 +3,7 @@
 use wavegate_proto::PROTOCOL_VERSION;
 use wavegate_proto::v1::{self, worker_message};
 
-use super::{Machine, Phase, started_message};
+use super::{Machine, Phase, progress_message, started_message};
 use crate::lease::LeaseId;
 use crate::session::effect::{Departure, Effect};
 use crate::session::held::{Held, Why};
@@ -64,6 +64,9 @@ impl Machine {
         self.link = Link::Open(Open::new(now_ms, welcome.heartbeat_ms));
         effects.push(Effect::Welcomed { session_id: welcome.session_id, epoch: welcome.epoch_counter });
         for (lease_id, held) in &self.held {
+            if let Some(models) = self.untold.remove(lease_id) {
+                effects.push(progress_message(lease_id, models));
+            }
             match held {
                 Held::Running { started: true, .. } => effects.push(started_message(lease_id)),
                 Held::Owed(answer) => effects.push(Effect::Deliver(answer.clone())),

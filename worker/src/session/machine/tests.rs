@@ -194,6 +194,16 @@ fn started(name: &str) -> Effect {
     Effect::Send(worker_message::Message::Started(v1::Started { lease_id: name.into() }))
 }
 
+fn progress(name: &str, models: Vec<v1::ModelUsage>) -> Effect {
+    let (lease_id, usage) = (name.to_owned(), Some(crate::runner::usage_of(&models)));
+    Effect::Send(worker_message::Message::Progress(v1::Progress {
+        lease_id,
+        usage,
+        note: String::new(),
+        models,
+    }))
+}
+
 fn report() -> Ending {
     Ending::Report(Box::default())
 }
@@ -371,6 +381,27 @@ fn running_work_goes_on_over_a_reconnect_and_its_start_is_told_again() {
     let effects = env.done();
     assert!(effects.contains(&started("a")));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Stop { .. } | Effect::Start(_))));
+}
+
+#[test]
+fn what_work_has_used_is_told_at_once_or_after_the_reconnect() {
+    let mut env = Env::open();
+    env.run("a");
+    let usage = |tokens_out| vec![v1::ModelUsage { tokens_out, ..v1::ModelUsage::default() }];
+    assert_eq!(env.machine.on_used(&lease("a"), usage(1)), [progress("a", usage(1))]);
+    env.lose();
+    assert_eq!(env.machine.on_used(&lease("a"), usage(2)), []);
+    assert_eq!(env.machine.on_used(&lease("a"), usage(3)), []);
+    env.end("a", Ending::Cancelled);
+    env.pass(5_000);
+    env.take();
+    env.hear(welcome());
+    let effects = env.done();
+    let at = |wanted: &Effect| effects.iter().position(|effect| effect == wanted);
+    let answer = Effect::Deliver(released("a", v1::ReleaseReason::Cancelled));
+    assert!(at(&progress("a", usage(3))).is_some_and(|told| Some(told) < at(&answer)), "{effects:?}");
+    assert_eq!(at(&progress("a", usage(2))), None);
+    assert_eq!(env.machine.on_used(&lease("nobody"), usage(4)), []);
 }
 
 #[test]

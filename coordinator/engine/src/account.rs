@@ -1,0 +1,363 @@
+//! The accounts that agents spend from. Owns whether one can be used now: a limit, an overload or a
+//! rejected credential is the account's trouble, never a task's failure. Decides nothing about leases.
+//!
+//! After a trouble an account is tried by one lease alone; when that lease is answered, the rest may
+//! follow. Only rejected credentials wait for a person (or for a worker that starts anew).
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    config::Timings,
+    ids::{LeaseId, Utc},
+    row::Outcome,
+    state::ReleaseReason,
+    words::words,
+};
+
+/// An account of one runner, by its fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    pub runner: String,
+    pub fingerprint: String,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} account {}", self.runner, self.fingerprint)
+    }
+}
+
+words! {
+    /// What keeps an account from being used.
+    pub enum Trouble {
+        UsageLimit = "usage_limit",
+        Overloaded = "overloaded",
+        Unreachable = "unreachable",
+        BadCredentials = "bad_credentials",
+    }
+}
+
+impl Trouble {
+    /// The trouble that an outcome tells of, if it is one.
+    #[must_use]
+    pub const fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::UsageLimit => Some(Self::UsageLimit),
+            Outcome::Overloaded => Some(Self::Overloaded),
+            Outcome::Unreachable => Some(Self::Unreachable),
+            Outcome::BadCredentials => Some(Self::BadCredentials),
+            Outcome::Succeeded
+            | Outcome::Failed
+            | Outcome::TimedOut
+            | Outcome::Skipped
+            | Outcome::Conflict
+            | Outcome::Denied
+            | Outcome::TurnLimit
+            | Outcome::BudgetLimit
+            | Outcome::Refused
+            | Outcome::Killed
+            | Outcome::Nonsense => None,
+        }
+    }
+
+    /// What happened, as the end of a sentence about the account.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::UsageLimit => "reached its usage limit",
+            Self::Overloaded => "met an overloaded provider",
+            Self::Unreachable => "cannot reach its provider",
+            Self::BadCredentials => "is not accepted",
+        }
+    }
+
+    /// Why a lease that met it ended.
+    #[must_use]
+    pub const fn release(self) -> ReleaseReason {
+        match self {
+            Self::UsageLimit => ReleaseReason::UsageLimit,
+            Self::Overloaded => ReleaseReason::Overloaded,
+            Self::Unreachable => ReleaseReason::Unreachable,
+            Self::BadCredentials => ReleaseReason::BadCredentials,
+        }
+    }
+}
+
+/// Whether an account can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountState {
+    Open,
+    /// Until that time, then it is tried. Time moves it on.
+    Waiting {
+        trouble: Trouble,
+        until: Utc,
+    },
+    /// One lease tries it; none does while that is absent. The lease's answer moves it on.
+    Probing {
+        trouble: Trouble,
+        lease: Option<LeaseId>,
+    },
+    /// Its credentials are not accepted. A person moves it on, or a worker with it that starts anew.
+    Refused,
+}
+
+impl AccountState {
+    /// The word for the state.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Waiting { .. } => "waiting",
+            Self::Probing { .. } => "probing",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// What keeps it from being used.
+    #[must_use]
+    pub const fn trouble(self) -> Option<Trouble> {
+        match self {
+            Self::Open => None,
+            Self::Waiting { trouble, .. } | Self::Probing { trouble, .. } => Some(trouble),
+            Self::Refused => Some(Trouble::BadCredentials),
+        }
+    }
+
+    /// The state that these words, this time and this lease name.
+    #[must_use]
+    pub fn from_words(name: &str, trouble: &str, until: Option<Utc>, lease: Option<LeaseId>) -> Option<Self> {
+        Some(match name {
+            "open" => Self::Open,
+            "waiting" => Self::Waiting { trouble: Trouble::from_word(trouble)?, until: until? },
+            "probing" => Self::Probing { trouble: Trouble::from_word(trouble)?, lease },
+            "refused" => Self::Refused,
+            _ => return None,
+        })
+    }
+}
+
+/// An account's durable state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    pub account: Account,
+    pub state: AccountState,
+    /// Troubles in a row.
+    pub tries: u32,
+    /// What the agent said of it last.
+    pub note: String,
+}
+
+/// Every account that ever was in trouble; the others are open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Accounts(BTreeMap<Account, AccountRow>);
+
+impl Accounts {
+    pub(crate) fn new(rows: Vec<AccountRow>) -> Self {
+        Self(rows.into_iter().map(|row| (row.account.clone(), row)).collect())
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &AccountRow> {
+        self.0.values()
+    }
+
+    pub(crate) fn state(&self, account: &Account) -> AccountState {
+        self.0.get(account).map_or(AccountState::Open, |row| row.state)
+    }
+
+    /// Whether a lease may spend from it now.
+    pub(crate) fn is_free(&self, account: &Account) -> bool {
+        match self.state(account) {
+            AccountState::Open | AccountState::Probing { lease: None, .. } => true,
+            AccountState::Waiting { .. }
+            | AccountState::Probing { lease: Some(_), .. }
+            | AccountState::Refused => false,
+        }
+    }
+
+    /// A lease that spends from it was granted. Gives the new row if that lease tries the account.
+    pub(crate) fn on_granted(&mut self, account: &Account, granted: LeaseId) -> Option<AccountRow> {
+        let row = self.0.get_mut(account)?;
+        let AccountState::Probing { lease, .. } = &mut row.state else {
+            return None;
+        };
+        *lease = Some(granted);
+        Some(row.clone())
+    }
+
+    /// A lease met trouble. Gives the new row.
+    pub(crate) fn on_trouble(
+        &mut self,
+        account: &Account,
+        trouble: Trouble,
+        retry_after_ms: Option<u64>,
+        note: &str,
+        now: Utc,
+        timings: &Timings,
+    ) -> AccountRow {
+        let row = self.0.entry(account.clone()).or_insert_with(|| AccountRow {
+            account: account.clone(),
+            state: AccountState::Open,
+            tries: 0,
+            note: String::new(),
+        });
+        let doubled = timings.provider_wait_ms.saturating_mul(1 << row.tries.min(16));
+        let wait = match trouble {
+            Trouble::UsageLimit => retry_after_ms.unwrap_or(timings.account_probe_ms).min(MAX_WAIT_MS),
+            Trouble::Overloaded | Trouble::Unreachable => {
+                retry_after_ms.unwrap_or(doubled).min(timings.account_probe_ms)
+            }
+            Trouble::BadCredentials => 0,
+        };
+        let until = Utc(now.0.saturating_add_unsigned(wait));
+        // Of several that meet the same limit, the one that says the longest wait counts.
+        let until = match row.state {
+            AccountState::Waiting { until: known, .. } => until.max(known),
+            AccountState::Open | AccountState::Probing { .. } | AccountState::Refused => until,
+        };
+        row.state = match (trouble, row.state) {
+            (Trouble::BadCredentials, _) | (_, AccountState::Refused) => AccountState::Refused,
+            (_, AccountState::Open | AccountState::Waiting { .. } | AccountState::Probing { .. }) => {
+                AccountState::Waiting { trouble, until }
+            }
+        };
+        row.tries = row.tries.saturating_add(1);
+        row.note = note.to_owned();
+        row.clone()
+    }
+
+    /// A lease was answered by its provider. Gives the new row if that opened the account.
+    pub(crate) fn on_answered(&mut self, account: &Account, answered: LeaseId) -> Option<AccountRow> {
+        let row = self.0.get_mut(account)?;
+        match row.state {
+            AccountState::Probing { lease, .. } if lease == Some(answered) => {
+                row.state = AccountState::Open;
+                row.tries = 0;
+                row.note.clear();
+                Some(row.clone())
+            }
+            AccountState::Open
+            | AccountState::Probing { .. }
+            | AccountState::Waiting { .. }
+            | AccountState::Refused => None,
+        }
+    }
+
+    /// The lease that tried it ended without an answer: another one may. Gives the new row then.
+    pub(crate) fn on_unanswered(&mut self, account: &Account, ended: LeaseId) -> Option<AccountRow> {
+        let row = self.0.get_mut(account)?;
+        let AccountState::Probing { lease, .. } = &mut row.state else {
+            return None;
+        };
+        if *lease != Some(ended) {
+            return None;
+        }
+        *lease = None;
+        Some(row.clone())
+    }
+
+    /// The waits that are over: those accounts are tried now. Gives the new rows.
+    pub(crate) fn on_time(&mut self, now: Utc) -> Vec<AccountRow> {
+        let mut changed = Vec::new();
+        for row in self.0.values_mut() {
+            if let AccountState::Waiting { trouble, until } = row.state
+                && until <= now
+            {
+                row.state = AccountState::Probing { trouble, lease: None };
+                changed.push(row.clone());
+            }
+        }
+        changed
+    }
+
+    /// Somebody says that it can be used again: it is tried now. Gives the new row if it was not open.
+    pub(crate) fn clear(&mut self, account: &Account) -> Option<AccountRow> {
+        let row = self.0.get_mut(account)?;
+        let trouble = row.state.trouble()?;
+        row.state = AccountState::Probing { trouble, lease: None };
+        Some(row.clone())
+    }
+
+    /// When the next wait is over.
+    pub(crate) fn next_until(&self) -> Option<Utc> {
+        let untils = self.0.values().filter_map(|row| match row.state {
+            AccountState::Waiting { until, .. } => Some(until),
+            AccountState::Open | AccountState::Probing { .. } | AccountState::Refused => None,
+        });
+        untils.min()
+    }
+}
+
+/// No limit is longer than a week and some hours; a peer that says more is not believed.
+const MAX_WAIT_MS: u64 = 8 * 24 * 60 * 60 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Utc = Utc(1_000_000);
+
+    fn account() -> Account {
+        Account { runner: "claude".to_owned(), fingerprint: "ab".to_owned() }
+    }
+
+    fn in_trouble(trouble: Trouble, after: Option<u64>) -> Accounts {
+        let mut accounts = Accounts::default();
+        accounts.on_trouble(&account(), trouble, after, "words", NOW, &Timings::default());
+        accounts
+    }
+
+    #[test]
+    fn a_limit_waits_for_its_reset_and_is_then_tried_by_one_lease() {
+        let mut accounts = in_trouble(Trouble::UsageLimit, Some(5_000));
+        assert!(!accounts.is_free(&account()));
+        assert!(accounts.on_time(Utc(NOW.0 + 4_999)).is_empty());
+        assert_eq!(accounts.on_time(Utc(NOW.0 + 5_000)).len(), 1);
+        assert!(accounts.is_free(&account()));
+        accounts.on_granted(&account(), LeaseId(7));
+        assert!(!accounts.is_free(&account()));
+        assert!(accounts.on_answered(&account(), LeaseId(8)).is_none());
+        assert_eq!(
+            accounts.on_answered(&account(), LeaseId(7)).expect("it is there").state,
+            AccountState::Open
+        );
+    }
+
+    #[test]
+    fn a_limit_without_a_reset_is_tried_every_fifteen_minutes() {
+        let accounts = in_trouble(Trouble::UsageLimit, None);
+        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 15 * 60_000)));
+    }
+
+    #[test]
+    fn an_overload_waits_longer_each_time_up_to_the_probe() {
+        let mut accounts = in_trouble(Trouble::Overloaded, None);
+        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 30_000)));
+        for _ in 0..20 {
+            let row =
+                accounts.on_trouble(&account(), Trouble::Overloaded, None, "", NOW, &Timings::default());
+            assert!(row.tries > 1);
+        }
+        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 15 * 60_000)));
+    }
+
+    #[test]
+    fn refused_credentials_wait_for_a_person() {
+        let mut accounts = in_trouble(Trouble::BadCredentials, None);
+        assert!(accounts.on_time(Utc(i64::MAX)).is_empty());
+        let limited =
+            accounts.on_trouble(&account(), Trouble::UsageLimit, None, "", NOW, &Timings::default());
+        assert_eq!(limited.state, AccountState::Refused);
+        assert!(accounts.clear(&account()).is_some());
+        assert!(accounts.is_free(&account()));
+    }
+
+    #[test]
+    fn a_try_that_ends_without_an_answer_leaves_room_for_another() {
+        let mut accounts = in_trouble(Trouble::UsageLimit, Some(0));
+        accounts.on_time(NOW);
+        accounts.on_granted(&account(), LeaseId(7));
+        accounts.on_unanswered(&account(), LeaseId(9));
+        assert!(!accounts.is_free(&account()));
+        accounts.on_unanswered(&account(), LeaseId(7));
+        assert!(accounts.is_free(&account()));
+    }
+}

@@ -1,0 +1,146 @@
+//! Everything that can happen to agents, in one plan; and what it cost, to the token.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+use wavegate_tests::{
+    model_api::{Role, Usage},
+    wait_until,
+};
+
+use crate::cluster::{Cluster, account, task};
+
+/// Three waves: one writes, one is denied, one account reaches its limit, one is not accepted, one task
+/// passes its budget, one is rejected and mended, one is cancelled amid a tool.
+const PLAN: &str = r#"
+name: everything
+defaults: { runner: claude }
+waves:
+  - id: W1
+    tasks:
+      - { id: T1-01, do: "[[model: write hello.txt|hello]]", requires: [at=a], verify: ["test -s hello.txt"] }
+      - id: T1-02
+        do: "[[model: bash curl -s http://127.0.0.1:9/]] [[rework: write second.txt|again]]"
+        requires: [at=a]
+        verify: ["test -s second.txt"]
+      - { id: T1-03, do: "[[model: write third.txt|late]]", requires: [at=b], verify: ["test -s third.txt"] }
+  - id: W2
+    tasks:
+      - { id: T2-01, do: "[[model: write fourth.txt|mended]]", requires: [at=c] }
+      - id: T2-02
+        do: "[[model: spend]] [[rework: write fifth.txt|cheaper]]"
+        requires: [at=a]
+        budget: { usd: 0.50 }
+      - id: T2-03
+        do: "[[model: write sixth.txt|bad]] [[rework: write sixth.txt|good]] [[thor: reject T2-03]]"
+        requires: [at=a]
+  - id: W3
+    tasks:
+      - { id: T3-01, do: "[[model: bash while test 8715; do sleep 1; done]]", requires: [at=a], allowed_tools: [Bash] }
+"#;
+
+#[test]
+#[ignore = "needs the agents' programs: .ci/agents installs them"]
+fn whatever_happens_to_agents_the_report_is_what_the_provider_counted() {
+    let mut cluster = Cluster::start(&["--account-probe-ms=1500"]);
+    cluster.api.limit_account(&account("b"), Duration::from_secs(63));
+    cluster.api.refuse_account(&account("c"));
+    cluster.worker("a", "executor,thor,coordinator", "unlimited");
+    cluster.worker("b", "executor", "2");
+    cluster.worker("c", "executor", "2");
+    cluster.submit(PLAN, "standard");
+
+    // The limit is the account's: the others go on meanwhile, and nothing is counted as failed.
+    let plan = cluster.wait_for("T1-03 to wait for its account", |plan| {
+        text(task(plan, "T1-03"), "reason").contains("reached its usage limit")
+            && task(plan, "T1-01")["status"] == "submitted"
+    });
+    assert_eq!(task(&plan, "T1-03")["failures"], 0);
+    let plan = cluster.wait_for("the first wave", |plan| plan["waves"][0]["status"] == "done");
+    assert_eq!(task(&plan, "T1-02")["failures"], 1, "denied, and mended in its session");
+    let denied = &task(&plan, "T1-02")["attempts"][0];
+    assert_eq!((&denied["outcome"], denied["denied"].as_array().map(Vec::len)), (&"denied".into(), Some(1)));
+
+    // Credentials that are not accepted spend no attempt, and the plan says what to do.
+    cluster.wait_for("T2-01 to wait for a person", |plan| {
+        text(task(plan, "T2-01"), "reason").contains("wavegate accounts clear claude")
+    });
+    cluster.wait_for("the budget of T2-02 to be used up", |plan| {
+        plan["status"] == "paused" && task(plan, "T2-02")["budget_micro_usd"] == 500_000
+    });
+    let accounts: Value = serde_json::from_str(&cluster.wavegate(&["accounts", "--json"])).unwrap();
+    let refused = accounts.as_array().unwrap().iter().find(|one| one["status"] == "refused").unwrap();
+    cluster.api.mend_account(&account("c"));
+    cluster.wavegate(&["accounts", "clear", "claude", refused["account"].as_str().unwrap()]);
+    cluster.wavegate(&["resume", "1", "--task", "T2-02", "--add-usd", "20"]);
+
+    let plan = cluster.wait_for("the second wave", |plan| plan["waves"][1]["status"] == "done");
+    assert_eq!(task(&plan, "T2-01")["failures"], 0);
+    assert_eq!(
+        (&task(&plan, "T2-03")["rejections"], plan["waves"][1]["round"].as_u64()),
+        (&0.into(), Some(2))
+    );
+    let sessions: Vec<_> =
+        task(&plan, "T2-03")["attempts"].as_array().unwrap().iter().map(|it| it["session"].clone()).collect();
+    assert_eq!(sessions.len(), 2);
+    assert_eq!(sessions[0], sessions[1], "mended in the session that made it");
+    assert_eq!(plan["waves"][1]["counsels"][0]["purpose"], "triage");
+
+    // Cancelled amid a tool: nothing of it is left.
+    wait_until(
+        "the endless tool",
+        || cluster.dump(),
+        || (!processes_of("test 8715").is_empty()).then_some(()),
+    );
+    cluster.wavegate(&["cancel", "1"]);
+    wait_until(
+        "the tool to be gone",
+        || cluster.dump(),
+        || processes_of("test 8715").is_empty().then_some(()),
+    );
+    cluster.wait_for("the lease to be given back", |plan| task(plan, "T3-01")["lease"].is_null());
+
+    let report = cluster.report();
+    assert_eq!(by_model(&report), cluster.api.totals(), "{}", cluster.dump());
+    let usage = &report["report"]["usage"];
+    let totals = cluster.api.totals();
+    let sum = |of: fn(&Usage) -> u64| totals.values().map(of).sum::<u64>();
+    assert_eq!(usage["tokens_in"], sum(|it| it.input + it.cache_write));
+    assert_eq!(
+        (&usage["tokens_out"], &usage["tokens_cached"]),
+        (&sum(|it| it.output).into(), &sum(|it| it.cache_read).into())
+    );
+    assert_eq!(
+        cluster.home.count("SELECT sum(output_tokens) FROM token_usage").unwrap(),
+        sum(|it| it.output) as i64
+    );
+    let most = cluster.api.most_sessions_at_once(|call| call.role == Role::Task);
+    assert!(most <= 3, "{most} agents at once in standard");
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// The ledger, as the provider counts.
+fn by_model(report: &Value) -> BTreeMap<String, Usage> {
+    let mut models: BTreeMap<String, Usage> = BTreeMap::new();
+    for line in report["ledger"].as_array().unwrap() {
+        let number = |name: &str| line[name].as_u64().unwrap();
+        let total = models.entry(text(line, "model").to_owned()).or_default();
+        total.input += number("tokens_in");
+        total.output += number("tokens_out");
+        total.cache_read += number("cache_read");
+        total.cache_write += number("cache_write");
+        total.calls += number("calls");
+    }
+    models
+}
+
+/// The processes whose command line holds the words.
+fn processes_of(words: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(words) && !line.contains("--output-format")).collect()
+}

@@ -1,0 +1,252 @@
+//! A stand-in for the model's API on loopback, so that real agent programs can be driven with no network
+//! and no key. Owns the server, the accounts' states and the record of every call; what an agent is to do
+//! stands in its own prompt (`script`), and how that is said to the program is `reply`'s.
+//!
+//! What the programs count must be what this record counts: usage differs from call to call, so that a
+//! sum that leaves one out or takes one twice shows.
+
+mod record;
+mod reply;
+mod script;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+use tokio::{runtime::Runtime, sync::oneshot};
+
+pub use record::{Call, Usage};
+use reply::Reply;
+pub use script::Role;
+use script::Step;
+
+/// A running stand-in; stopped when it is dropped.
+#[derive(Debug)]
+pub struct ModelApi {
+    address: SocketAddr,
+    world: Arc<World>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct World {
+    began: SystemTime,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    calls: Vec<Call>,
+    accounts: BTreeMap<String, Account>,
+    /// How often a scripted error was given, by the step that asks for it.
+    errors: BTreeMap<String, u32>,
+}
+
+/// What an account gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Account {
+    /// 429 until then.
+    Limited(SystemTime),
+    /// 401.
+    Refused,
+}
+
+impl ModelApi {
+    /// Starts on a free port.
+    pub fn start() -> anyhow::Result<Self> {
+        let world = Arc::new(World { began: SystemTime::now(), inner: Mutex::default() });
+        let runtime = Runtime::new()?;
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&world));
+        let (stop, stopped) = oneshot::channel();
+        let server = thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = axum::serve(listener, router) => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        });
+        Ok(Self { address, world, stop: Some(stop), server: Some(server) })
+    }
+
+    /// Where it listens, for `ANTHROPIC_BASE_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on this account's limit is reached, for so long.
+    pub fn limit_account(&self, key: &str, wait: Duration) {
+        self.world.lock().accounts.insert(key.to_owned(), Account::Limited(SystemTime::now() + wait));
+    }
+
+    /// From now on this account's key is not accepted.
+    pub fn refuse_account(&self, key: &str) {
+        self.world.lock().accounts.insert(key.to_owned(), Account::Refused);
+    }
+
+    /// The account is as good as new.
+    pub fn mend_account(&self, key: &str) {
+        self.world.lock().accounts.remove(key);
+    }
+
+    /// Every call so far, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.world.lock().calls.clone()
+    }
+
+    /// The calls that were answered by a model.
+    #[must_use]
+    pub fn answered(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(Call::is_answered).collect()
+    }
+
+    /// What each model used, by the name that it answered under.
+    #[must_use]
+    pub fn totals(&self) -> BTreeMap<String, Usage> {
+        record::totals(&self.answered())
+    }
+
+    /// The most sessions that were at work at the same time, of those that `counts`.
+    #[must_use]
+    pub fn most_sessions_at_once(&self, counts: impl Fn(&Call) -> bool) -> usize {
+        record::most_at_once(&self.calls().into_iter().filter(counts).collect::<Vec<_>>())
+    }
+}
+
+impl Drop for ModelApi {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            // It can only have ended.
+            let _ = server.join();
+        }
+    }
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        let since = self.began.elapsed().unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn trouble(&self, key: &str) -> Option<Reply> {
+        let mut inner = self.lock();
+        match *inner.accounts.get(key)? {
+            Account::Refused => Some(Reply::error(401, "invalid x-api-key", None)),
+            Account::Limited(until) => match until.duration_since(SystemTime::now()) {
+                Ok(left) => Some(Reply::limit(left, until)),
+                Err(_) => {
+                    inner.accounts.remove(key);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Whether this error is still to be given, of so many.
+    fn spend_error(&self, step: &str, most: u32) -> bool {
+        let mut inner = self.lock();
+        let given = inner.errors.entry(step.to_owned()).or_default();
+        *given += 1;
+        *given <= most
+    }
+}
+
+async fn answer(
+    State(world): State<Arc<World>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match (method, uri.path()) {
+        (Method::HEAD | Method::GET, "/" | "/v1/models") => StatusCode::OK.into_response(),
+        (Method::POST, "/v1/messages/count_tokens") => {
+            axum::response::Json(serde_json::json!({ "input_tokens": body.len() / 4 })).into_response()
+        }
+        (Method::POST, "/v1/messages") => messages(&world, &headers, &body).await,
+        _ => Reply::error(404, "no such thing", None).into_response(false),
+    }
+}
+
+async fn messages(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
+    let header = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let bearer = header("authorization").trim_start_matches("Bearer ").to_owned();
+    let key = Some(header("x-api-key")).filter(|key| !key.is_empty()).unwrap_or(bearer);
+    let plan = script::plan(&request);
+    let mut call = Call {
+        began_ms: world.now_ms(),
+        ended_ms: 0,
+        account: key.clone(),
+        session: header("x-claude-code-session-id"),
+        asked: request["model"].as_str().unwrap_or_default().to_owned(),
+        answered: String::new(),
+        status: 0,
+        usage: Usage::default(),
+        role: plan.role,
+        prompt: plan.prompt.clone(),
+    };
+    let reply = match world.trouble(&key) {
+        Some(reply) => reply,
+        None => do_step(world, &request, &plan, body.len()).await,
+    };
+    call.status = reply.status();
+    call.answered = reply.model().to_owned();
+    call.usage = reply.usage();
+    call.ended_ms = world.now_ms();
+    world.lock().calls.push(call);
+    reply.into_response(request["stream"] == true)
+}
+
+async fn do_step(world: &World, request: &Value, plan: &script::Plan, size: usize) -> Reply {
+    let model =
+        plan.answer_as.clone().unwrap_or_else(|| request["model"].as_str().unwrap_or_default().to_owned());
+    let usage = Usage::of_call(size, plan.turn);
+    let answer = |blocks, stop| Reply::answer(&model, blocks, stop, usage);
+    match &plan.step {
+        Step::Tool(tool) => answer(vec![tool.block()], "tool_use"),
+        Step::Say(text) => answer(vec![reply::text(text)], "end_turn"),
+        Step::Refuse => answer(vec![], "refusal"),
+        Step::RunOut => answer(vec![reply::text("partial")], "max_tokens"),
+        Step::Spend(tool) => {
+            let usage = Usage { input: 200_000, output: 30_000, ..Usage::default() };
+            Reply::answer(&model, vec![tool.block()], "tool_use", usage)
+        }
+        Step::Wait(time) => {
+            tokio::time::sleep(*time).await;
+            answer(vec![reply::text("waited")], "end_turn")
+        }
+        Step::Error { status, most, name } => {
+            if world.spend_error(name, *most) {
+                return Reply::error(*status, "as the script says", None);
+            }
+            answer(vec![reply::text("after errors")], "end_turn")
+        }
+    }
+}

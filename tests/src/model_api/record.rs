@@ -1,0 +1,121 @@
+//! What was called and answered. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::script::Role;
+
+/// One call of the API.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Since the start, in milliseconds.
+    pub began_ms: u64,
+    pub ended_ms: u64,
+    /// The key that it came with.
+    pub account: String,
+    pub session: String,
+    /// The model that was asked for, and the one that the answer names; empty without an answer.
+    pub asked: String,
+    pub answered: String,
+    /// The HTTP status.
+    pub status: u16,
+    pub usage: Usage,
+    pub role: Role,
+    /// The text that the agent was given last.
+    pub prompt: String,
+}
+
+impl Call {
+    /// Whether a model answered it.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.status == 200
+    }
+}
+
+/// Tokens of one call, or of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub input: u64,
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub calls: u64,
+}
+
+impl Usage {
+    /// Another sum for each call, with every kind of token in it.
+    pub(super) fn of_call(size: usize, turn: usize) -> Self {
+        let (size, turn) = (size as u64, turn as u64);
+        Self {
+            input: 100 + size % 97,
+            output: 20 + 3 * turn + size % 13,
+            cache_read: 1_000 * turn,
+            cache_write: 50 + size % 31,
+            calls: 1,
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input + other.input,
+            output: self.output + other.output,
+            cache_read: self.cache_read + other.cache_read,
+            cache_write: self.cache_write + other.cache_write,
+            calls: self.calls + other.calls,
+        }
+    }
+}
+
+pub(super) fn totals(calls: &[Call]) -> BTreeMap<String, Usage> {
+    let mut totals: BTreeMap<String, Usage> = BTreeMap::new();
+    for call in calls {
+        let total = totals.entry(call.answered.clone()).or_default();
+        *total = total.plus(Usage { calls: 1, ..call.usage });
+    }
+    totals
+}
+
+/// A session is at work from its first call to the end of its last.
+pub(super) fn most_at_once(calls: &[Call]) -> usize {
+    let mut spans: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for call in calls {
+        let span = spans.entry(&call.session).or_insert((call.began_ms, call.ended_ms));
+        *span = (span.0.min(call.began_ms), span.1.max(call.ended_ms));
+    }
+    let starts: BTreeSet<u64> = spans.values().map(|span| span.0).collect();
+    let open_at = |at: u64| spans.values().filter(|span| span.0 <= at && at < span.1).count();
+    starts.into_iter().map(open_at).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(session: &str, began_ms: u64, ended_ms: u64) -> Call {
+        Call {
+            began_ms,
+            ended_ms,
+            account: String::new(),
+            session: session.to_owned(),
+            asked: String::new(),
+            answered: "m".to_owned(),
+            status: 200,
+            usage: Usage::of_call(1_000, 1),
+            role: Role::Task,
+            prompt: String::new(),
+        }
+    }
+
+    #[test]
+    fn sessions_overlap_from_their_first_call_to_their_last() {
+        let calls = [call("a", 0, 1), call("b", 2, 3), call("a", 5, 6), call("c", 6, 7)];
+        assert_eq!(most_at_once(&calls), 2);
+    }
+
+    #[test]
+    fn totals_count_calls_and_every_kind_of_token() {
+        let total = totals(&[call("a", 0, 1), call("b", 2, 3)])["m"];
+        assert_eq!((total.calls, total.cache_read), (2, 2_000));
+        assert!(total.input > 200 && total.output > 40 && total.cache_write > 100);
+    }
+}

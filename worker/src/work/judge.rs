@@ -1,0 +1,260 @@
+//! Thor's agent: a fresh session in a fresh workspace at the candidate, after the `verify` commands have
+//! run. Its verdict is read from its structured answer; what the commands found stands beside it and
+//! overrules an approval.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use wavegate_proto::v1;
+
+use super::{
+    Ending, WorkContext,
+    agent::{self, Place},
+    failed,
+    task::{report_of_agent, sorted, told},
+};
+use crate::{
+    runner::environment,
+    workspace::{Workspace, fetch_changes},
+};
+
+/// Paths of a task's result that are named to the agent; it can see the others itself.
+const MOST_PATHS: usize = 200;
+/// An agent that judges is given this long where no task has a longer time.
+const LEAST_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// The form of the answer.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    decision: Word,
+    #[serde(default)]
+    gates: Vec<Gate>,
+    #[serde(default)]
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    #[serde(alias = "APPROVED")]
+    Approved,
+    #[serde(alias = "REJECTED")]
+    Rejected,
+    #[serde(alias = "CHALLENGED")]
+    Challenged,
+    #[serde(alias = "ESCALATED")]
+    Escalated,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gate {
+    name: String,
+    passed: bool,
+    #[serde(default)]
+    notes: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    #[serde(default)]
+    task: String,
+    text: String,
+    #[serde(default)]
+    evidence: String,
+}
+
+/// Asks the agent; `ran` is what the commands came to.
+pub(super) async fn judge(
+    work: &v1::Work,
+    validate: &v1::ValidateWork,
+    ask: &v1::AgentWork,
+    ran: v1::Verdict,
+    context: &WorkContext,
+) -> Result<v1::Report, Ending> {
+    let start = validate.workspace.clone().unwrap_or_default();
+    let make =
+        Workspace::make(&context.state_dir, &context.lease_id, "judge", &start, context.blobs.as_ref());
+    let workspace =
+        context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
+    // What tasks ask for by name is for their commands: a judge needs no secret.
+    let env = environment::of_command(sorted(&work.vars), &[], told(work, context, "")).map_err(failed)?;
+    let aside = workspace.aside_folder("agent").map_err(failed)?;
+    let prompt = format!("{}\n\n{}", ask.prompt.trim_end(), evidence(validate, &ran, context).await?);
+    // A judge has no part in any talk before.
+    let ask = v1::AgentWork { prompt, resume_session: String::new(), ..ask.clone() };
+    let limit = Duration::from_millis(validate.timeout_ms).max(LEAST_TIME);
+    let place = Place { cwd: &workspace.files(), aside: &aside, env: &env, limit: Some(limit) };
+    let asked = agent::ask(context, &ask, place).await?;
+    workspace.remove().await;
+    let mut report = report_of_agent(&asked);
+    if report.outcome() == v1::Outcome::Succeeded {
+        match serde_json::from_str::<Answer>(&report.output_json) {
+            Ok(answer) => {
+                let keys: Vec<_> = validate.tasks.iter().map(|task| task.key.as_str()).collect();
+                report.verdict = Some(verdict(answer, ran, &keys));
+            }
+            Err(error) => {
+                report.set_outcome(v1::Outcome::Nonsense);
+                report.summary = format!("the answer is no verdict: {error}");
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Both words together: what the commands found cannot be approved away. A finding about a task that
+/// was not judged is about the wave.
+fn verdict(answer: Answer, ran: v1::Verdict, keys: &[&str]) -> v1::Verdict {
+    let commands_failed = !ran.findings.is_empty();
+    let mut findings = ran.findings;
+    findings.extend(answer.findings.into_iter().map(|finding| {
+        let text = match finding.evidence.trim() {
+            "" => finding.text,
+            evidence => format!("{} (evidence: {evidence})", finding.text),
+        };
+        match finding.task.as_str() {
+            "" => v1::Finding { task: String::new(), text },
+            task if keys.contains(&task) => v1::Finding { task: task.to_owned(), text },
+            other => v1::Finding { task: String::new(), text: format!("{other}: {text}") },
+        }
+    }));
+    let failed_gates: Vec<_> = answer.gates.iter().filter(|gate| !gate.passed).collect();
+    let mut decision = match answer.decision {
+        Word::Approved => v1::Decision::Approved,
+        Word::Rejected => v1::Decision::Rejected,
+        Word::Challenged => v1::Decision::Challenged,
+        Word::Escalated => v1::Decision::Escalated,
+    };
+    if commands_failed && matches!(decision, v1::Decision::Approved | v1::Decision::Challenged) {
+        decision = v1::Decision::Rejected;
+    }
+    if decision != v1::Decision::Approved && findings.is_empty() {
+        // It says no and names nothing: its gates say why.
+        findings.extend(
+            failed_gates.iter().map(|gate| v1::Finding {
+                task: String::new(),
+                text: format!("{}: {}", gate.name, gate.notes),
+            }),
+        );
+    }
+    let gates = answer.gates.into_iter();
+    v1::Verdict {
+        decision: decision.into(),
+        findings,
+        evidence: ran.evidence,
+        gates: gates
+            .map(|gate| v1::Gate { name: gate.name, passed: gate.passed, notes: gate.notes })
+            .collect(),
+    }
+}
+
+/// What the commands gave and what each task changed, as a part of the prompt.
+async fn evidence(
+    validate: &v1::ValidateWork,
+    ran: &v1::Verdict,
+    context: &WorkContext,
+) -> Result<String, Ending> {
+    let mut text = "# Evidence: the verify commands, run just now\n".to_owned();
+    if ran.evidence.is_empty() {
+        text.push_str("\nThere are none: look for yourself.\n");
+    }
+    for evidence in &ran.evidence {
+        let task = if evidence.task.is_empty() { "the wave" } else { &evidence.task };
+        let how = match (evidence.timed_out, evidence.exit_code) {
+            (true, _) => "timed out".to_owned(),
+            (false, Some(code)) => format!("exit code {code}"),
+            (false, None) => "ended by a signal".to_owned(),
+        };
+        text.push_str(&format!("\n{task}: `{}`: {how}\n", evidence.command));
+        if !evidence.output_tail.trim().is_empty() {
+            text.push_str(&fenced(&evidence.output_tail));
+        }
+    }
+    text.push_str("\n# What each task changed\n");
+    for task in &validate.tasks {
+        text.push_str(&format!("\n{}:\n", task.key));
+        if task.changes.is_empty() {
+            text.push_str("- nothing\n");
+            continue;
+        }
+        let fetched = context.guard(fetch_changes(&task.changes, context.blobs.as_ref())).await?;
+        let changes = fetched.map_err(|error| failed(format!("the changes of {}: {error}", task.key)))?;
+        for (path, node) in changes.paths.iter().take(MOST_PATHS) {
+            text.push_str(&format!("- {} {path}\n", if node.is_some() { "written" } else { "deleted" }));
+        }
+        if changes.paths.len() > MOST_PATHS {
+            text.push_str(&format!("- and {} more\n", changes.paths.len() - MOST_PATHS));
+        }
+    }
+    Ok(text)
+}
+
+/// The text between fences that it does not hold itself.
+fn fenced(text: &str) -> String {
+    let mut fence = "```".to_owned();
+    while text.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}\n{}\n{fence}\n", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(json: &str) -> Answer {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn judged(json: &str, ran: v1::Verdict) -> v1::Verdict {
+        verdict(answer(json), ran, &["T1", "T2"])
+    }
+
+    fn failed_command() -> v1::Verdict {
+        let finding = v1::Finding { task: "T1".to_owned(), text: "`test -e x`: exit code 1".to_owned() };
+        let evidence = v1::Evidence { task: "T1".to_owned(), exit_code: Some(1), ..v1::Evidence::default() };
+        v1::Verdict { findings: vec![finding], evidence: vec![evidence], ..v1::Verdict::default() }
+    }
+
+    #[test]
+    fn an_agent_that_approves_against_a_failed_command_is_overruled() {
+        let verdict = judged(r#"{"decision":"approved"}"#, failed_command());
+        assert_eq!(verdict.decision(), v1::Decision::Rejected);
+        assert_eq!(verdict.findings.len(), 1);
+    }
+
+    #[test]
+    fn an_agents_findings_quote_their_evidence_and_stand_beside_the_commands() {
+        let json = r#"{"decision":"rejected","gates":[{"name":"documentation","passed":false,"notes":"none"}],
+            "findings":[{"task":"T2","text":"no test","evidence":"src/a.rs:3"}]}"#;
+        let verdict = judged(json, failed_command());
+        let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();
+        assert_eq!(texts, ["`test -e x`: exit code 1", "no test (evidence: src/a.rs:3)"]);
+        assert_eq!((verdict.gates.len(), verdict.evidence.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_no_without_findings_says_which_gates_failed() {
+        let json = r#"{"decision":"REJECTED","gates":[{"name":"security","passed":false,"notes":"a key"}]}"#;
+        let verdict = judged(json, v1::Verdict::default());
+        assert_eq!(verdict.findings[0].text, "security: a key");
+    }
+
+    #[test]
+    fn an_escalation_stays_one_whatever_the_commands_gave() {
+        let verdict = judged(r#"{"decision":"escalated"}"#, failed_command());
+        assert_eq!(verdict.decision(), v1::Decision::Escalated);
+    }
+
+    #[test]
+    fn a_finding_about_an_unknown_task_is_about_the_wave() {
+        let json = r#"{"decision":"rejected","findings":[{"task":"T9","text":"odd"}]}"#;
+        let verdict = judged(json, v1::Verdict::default());
+        assert_eq!((verdict.findings[0].task.as_str(), verdict.findings[0].text.as_str()), ("", "T9: odd"));
+    }
+
+    #[test]
+    fn a_fence_is_longer_than_what_it_holds() {
+        assert_eq!(fenced("a ``` b"), "````\na ``` b\n````\n");
+    }
+}
