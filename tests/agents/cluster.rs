@@ -28,8 +28,15 @@ impl Cluster {
         let account = account(name);
         let env = self.programs.environment(&self.home, &self.api, &account).unwrap();
         let label = format!("at={name}");
-        let args = ["--role", roles, "--slots", slots, "--label", &label, "--allow-runner", "shell,claude"];
+        let args =
+            ["--role", roles, "--slots", slots, "--label", &label, "--allow-runner", "shell,claude,codex"];
         self.processes.push(self.home.worker_with(name, &args, &env).unwrap());
+    }
+
+    /// A worker that may do everything, with these flags.
+    pub(crate) fn worker_with(&mut self, name: &str, flags: &[&str]) {
+        let env = self.programs.environment(&self.home, &self.api, &account(name)).unwrap();
+        self.processes.push(self.home.worker_with(name, flags, &env).unwrap());
     }
 
     /// Runs a command that must succeed.

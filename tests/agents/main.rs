@@ -6,4 +6,5 @@
 mod cluster;
 mod ledger;
 mod modes;
+mod others;
 mod stand_in;

@@ -63,11 +63,16 @@ impl AgentPrograms {
         let path = env::var("PATH").unwrap_or_default();
         let config = home.path(&format!("claude-{account}"));
         fs::create_dir_all(&config)?;
+        let codex = home.path(&format!("codex-{account}"));
+        fs::create_dir_all(&codex)?;
+        fs::write(codex.join("config.toml"), codex_config(&api.url()))?;
         let told = [
             ("PATH", format!("{}:{path}", self.folder(home)?.display())),
             ("CLAUDE_CONFIG_DIR", config.display().to_string()),
             ("ANTHROPIC_API_KEY", account.to_owned()),
             ("ANTHROPIC_BASE_URL", api.url()),
+            ("CODEX_HOME", codex.display().to_string()),
+            ("CODEX_API_KEY", account.to_owned()),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),
             ("DISABLE_TELEMETRY", "1".to_owned()),
             ("DISABLE_ERROR_REPORTING", "1".to_owned()),
@@ -75,6 +80,14 @@ impl AgentPrograms {
         ];
         Ok(told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
+}
+
+/// A provider of its own, so that nothing goes anywhere else.
+fn codex_config(url: &str) -> String {
+    format!(
+        "model_provider = \"stand-in\"\n\n[model_providers.stand-in]\nname = \"stand-in\"\nbase_url = \"{url}/v1\"\n\
+         env_key = \"CODEX_API_KEY\"\nwire_api = \"responses\"\n"
+    )
 }
 
 /// Beside the build, so that a clean checkout stays one.

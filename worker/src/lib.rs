@@ -26,6 +26,7 @@ pub mod workspace;
 pub use config::WorkerConfig;
 pub use identity::IdentityError;
 pub use program::main;
+pub use runner::doctor;
 pub use shutdown::Shutdown;
 pub use spool::SpoolError;
 pub use start::{WorkerError, run};

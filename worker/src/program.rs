@@ -1,13 +1,16 @@
-//! The `wavegate-worker` program: arguments, log, signals and exit codes around a worker.
+//! The `wavegate-worker` program: arguments, log, signals and exit codes around a worker and its doctor.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Flags, WorkerConfig};
+use crate::config::{Command, Flags, WorkerConfig};
 use crate::coordinator::chain;
+use crate::runner::doctor;
 use crate::shutdown::{Shutdown, Wish};
 use crate::{start, supervisor};
 
@@ -25,9 +28,12 @@ pub fn main() -> ExitCode {
         return supervisor::main();
     }
     begin_log();
-    match Flags::parse().resolve() {
-        Ok(config) => worker(config),
-        Err(error) => {
+    let flags = Flags::parse();
+    let command = flags.instead();
+    match (flags.resolve(), command) {
+        (Ok(config), None) => worker(config),
+        (Ok(config), Some(Command::Doctor { json })) => examine(&config, json),
+        (Err(error), _) => {
             tracing::error!("{}", chain(&error));
             ExitCode::from(EXIT_USAGE)
         }
@@ -44,13 +50,34 @@ fn begin_log() {
         .init();
 }
 
-fn worker(config: WorkerConfig) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
+fn runtime() -> Result<Runtime, ExitCode> {
+    Runtime::new().map_err(|error| {
+        tracing::error!("cannot start: {error}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+/// Prints what this host has. Exit 0: a worker can start here.
+fn examine(config: &WorkerConfig, as_json: bool) -> ExitCode {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return ExitCode::from(EXIT_FAILED);
-        }
+        Err(code) => return code,
+    };
+    let examination = runtime.block_on(doctor::examine(config));
+    let text = if as_json {
+        serde_json::to_string_pretty(&examination).unwrap_or_default() + "\n"
+    } else {
+        doctor::render(&examination)
+    };
+    // A reader that went away wants no more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if examination.is_usable() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+}
+
+fn worker(config: WorkerConfig) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
     };
     let shutdown = Shutdown::new();
     let ended = runtime.block_on(async {

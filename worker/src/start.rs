@@ -79,7 +79,7 @@ pub(crate) async fn run_with(
     cleared.map_err(|error| WorkerError::Failed(error.to_string()))??;
     let coordinator = Coordinator::new(config.coordinator.clone(), config.token.clone());
     let (spool, owed) = open_spool(&config)?;
-    let runners = Arc::new(Registry::discover(&runners_config(&config)).await);
+    let runners = Arc::new(Registry::discover(&RunnersConfig::of(&config)).await);
     let profile = profile(&config, &identity, &runners);
     let rooms = rooms(&config, &identity, &coordinator, Able { perform, runners }, spool, &owed, &shutdown)?;
     tracing::info!(
@@ -158,14 +158,6 @@ fn rooms(
     };
     let wishes = shutdown.subscribe();
     Ok(Rooms { coordinator: coordinator.clone(), surroundings, spool, logs, wishes })
-}
-
-fn runners_config(config: &WorkerConfig) -> RunnersConfig {
-    RunnersConfig {
-        allowed: config.runners.clone(),
-        allow_full: config.allow_full,
-        programs: config.programs.clone(),
-    }
 }
 
 fn profile(config: &WorkerConfig, identity: &Identity, runners: &Registry) -> Profile {

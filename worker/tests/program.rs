@@ -78,3 +78,19 @@ fn wrong_arguments_and_a_wrong_file_end_with_2_and_say_where() {
     let text = words(&output);
     assert!(text.contains("worker.toml") && text.contains("line 2") && text.contains("colour"), "{text}");
 }
+
+#[test]
+fn the_doctor_tells_what_is_missing_and_how_to_get_it() {
+    let home = tempfile::tempdir().unwrap();
+    let output = worker(home.path(), &["doctor"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("claude     not found") && text.contains("npm install -g @openai/codex"), "{text}");
+    let output = worker(home.path(), &["doctor", "--json", "--allow-full"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["allow_full"], &json["runners"][0]["name"]), (&true.into(), &"shell".into()));
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let state = home.path().join("file/state");
+    let output = worker(home.path(), &["doctor", "--state-dir", state.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}

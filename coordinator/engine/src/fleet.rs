@@ -78,8 +78,7 @@ impl Fleet {
     pub(crate) fn account_of(&self, worker: &Worker, demand: Option<&Demand>) -> Option<Account> {
         let runner =
             worker.row.runners.iter().find(|runner| Some(&runner.name) == demand.map(|it| &it.runner))?;
-        (!runner.account.is_empty())
-            .then(|| Account { runner: runner.name.clone(), fingerprint: runner.account.clone() })
+        worker.row.account(runner)
     }
 
     /// Whether the worker may be granted this at all, however full it is and whatever its account waits

@@ -4,7 +4,7 @@
 use crate::{
     account::Account,
     ids::{Digest, LeaseId, PlanId, TaskIx, Utc, WaveIx, WorkerId},
-    spec::{Budget, PlanShape},
+    spec::{Budget, PlanShape, SHELL},
     state::{LeaseState, Mode, PlanState, Purpose, TaskState, Tier, WaveState},
     words::words,
 };
@@ -384,6 +384,20 @@ pub struct WorkerRow {
     pub draining: bool,
     pub first_seen: Utc,
     pub last_seen: Utc,
+}
+
+impl WorkerRow {
+    /// What this runner of it spends from: an agent whose account nobody can tell has one of its own here.
+    /// None for shell commands, which spend nothing.
+    #[must_use]
+    pub fn account(&self, runner: &Runner) -> Option<Account> {
+        let fingerprint = match runner.account.as_str() {
+            "" if runner.name == SHELL => return None,
+            "" => format!("at-{}", self.id),
+            known => known.to_owned(),
+        };
+        Some(Account { runner: runner.name.clone(), fingerprint })
+    }
 }
 
 words! {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    account::{Account, AccountState},
+    account::AccountState,
     effect::{Change, EventKind, Message, Reply, Send},
     engine::{Engine, Occasion},
     fleet::Session,
@@ -91,8 +91,10 @@ impl Engine {
 
     /// A worker that starts anew may have been given other credentials under the same account.
     fn try_accounts_again(&mut self, occasion: &mut Occasion<'_, '_>, hello: &Hello) {
-        for runner in &hello.runners {
-            let account = Account { runner: runner.name.clone(), fingerprint: runner.account.clone() };
+        let Some(row) = self.fleet.worker(&hello.worker).map(|worker| worker.row.clone()) else {
+            return;
+        };
+        for account in row.runners.iter().filter_map(|runner| row.account(runner)) {
             if self.fleet.accounts.state(&account) == AccountState::Refused {
                 occasion.effects.changes.extend(self.fleet.accounts.clear(&account).map(Change::Account));
             }

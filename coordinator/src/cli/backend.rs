@@ -42,6 +42,9 @@ pub trait Backend: Send + Sync + 'static {
     /// diagnostic.
     fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile;
 
+    /// Looks at what this host has to run agents with; `config` is a worker's config file.
+    async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination>;
+
     /// Takes a snapshot of a directory, uploads what the coordinator does not have, and gives the
     /// digest of its tree.
     async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String>;
@@ -79,6 +82,8 @@ pub struct EmbeddedOptions {
     pub worker_config: Option<PathBuf>,
     /// Agents may do anything that this process may.
     pub allow_full: bool,
+    /// Whether agents are looked for on this host: a plan of shell commands needs none.
+    pub has_agents: bool,
     /// A price table over the built-in one.
     pub prices: Option<PathBuf>,
     pub timings: Timings,
@@ -162,6 +167,15 @@ impl Timings {
         }
         Ok(())
     }
+}
+
+/// What a host has to run agents with.
+#[derive(Debug, Clone)]
+pub struct HostExamination {
+    pub text: String,
+    pub json: serde_json::Value,
+    /// Shell tasks at least can run.
+    pub is_usable: bool,
 }
 
 /// What a plan file says, read without a coordinator.

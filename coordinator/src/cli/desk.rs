@@ -37,7 +37,7 @@ impl<B: Backend> Desk<B> {
         if !self.reach.database().exists() || left_address(&self.reach).is_some() {
             return Err(self.nobody());
         }
-        self.embed(0, None, &AgentArgs::default(), Timings::default()).await
+        self.embed(0, None, &AgentArgs::default(), false, Timings::default()).await
     }
 
     /// The coordinator that is named or live: commands that wait for something to happen need one.
@@ -81,11 +81,20 @@ impl<B: Backend> Desk<B> {
         workers: usize,
         max_agents: Option<u32>,
         agents: &AgentArgs,
+        has_agents: bool,
         timings: Timings,
     ) -> Result<Link<B::Embedded>, Failure> {
         let AgentArgs { worker_config, allow_full, prices } = agents.clone();
-        let db = self.reach.database();
-        let options = EmbeddedOptions { db, workers, max_agents, worker_config, allow_full, prices, timings };
+        let options = EmbeddedOptions {
+            db: self.reach.database(),
+            workers,
+            max_agents,
+            worker_config,
+            allow_full,
+            has_agents,
+            prices,
+            timings,
+        };
         let embedded = self.backend.embed(options).await.map_err(Failure::Backend)?;
         let connection = Connection::open(embedded.url(), embedded.token()).await?;
         Ok(Link { connection, embedded: Some(embedded) })

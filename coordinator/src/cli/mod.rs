@@ -38,7 +38,8 @@ use desk::Desk;
 use failure::Failure;
 
 pub use backend::{
-    Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, MaxTier, ServeOptions, Timings,
+    Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, HostExamination, MaxTier, ServeOptions,
+    Timings,
 };
 pub use client::{Bearer, Connection};
 pub use exit::{BLOCKED, CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, USAGE};

@@ -14,10 +14,19 @@ use wavegate_engine::{
     spec::{PlanSpec, WorkspaceKind},
 };
 use wavegate_proto::v1;
+use wavegate_worker::{
+    WorkerConfig,
+    config::{Address, TokenSource},
+    doctor,
+};
 
-use super::{Options, embedded::Embedded, start, trees};
+use super::{
+    Options,
+    embedded::{Embedded, Local},
+    start, trees,
+};
 use crate::{
-    cli::{self, Backend, CheckedFile, Connection, EmbeddedOptions, MaxTier, ServeOptions},
+    cli::{self, Backend, CheckedFile, Connection, EmbeddedOptions, HostExamination, MaxTier, ServeOptions},
     planfile,
     prices::Prices,
     rpc,
@@ -54,7 +63,13 @@ impl Backend for Program {
         let leaves_address = options.workers > 0;
         let options_of_start =
             Options { db: options.db, listen, config, prices, patience: PATIENCE, leaves_address };
-        Embedded::start(start(options_of_start).await?, options.workers).await
+        let local = Local {
+            executors: options.workers,
+            config: options.worker_config,
+            allow_full: options.allow_full,
+            has_agents: options.has_agents,
+        };
+        Embedded::start(start(options_of_start).await?, local).await
     }
 
     async fn serve(
@@ -99,6 +114,19 @@ impl Backend for Program {
         let base = reading.spec.as_ref().and_then(|spec| base_of(spec, file_name));
         let diagnostics = rpc::diagnostics_of(&reading);
         CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base }
+    }
+
+    async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination> {
+        // Where it would connect to makes no difference to what the host has.
+        let nowhere = Address::Url(String::new());
+        let (token, state_dir) = (TokenSource::Local(PathBuf::new()), std::env::temp_dir());
+        let config = WorkerConfig::within(nowhere, token, state_dir, config, false)?;
+        let examination = doctor::examine(&config).await;
+        Ok(HostExamination {
+            text: doctor::render(&examination),
+            json: serde_json::to_value(&examination)?,
+            is_usable: examination.is_usable(),
+        })
     }
 
     async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String> {

@@ -1,10 +1,13 @@
 //! A coordinator with workers in the same process. The workers speak to it over loopback like any
 //! other; only their state is kept beside its database.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinHandle;
-use wavegate_engine::{Input, PlanId};
+use wavegate_engine::{Input, PlanId, spec::SHELL};
 use wavegate_worker::{
     Shutdown, WorkerConfig, WorkerError,
     config::{Address, Role, Slots, TokenSource},
@@ -19,6 +22,17 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Beyond the kill grace, how long a worker may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The workers of this process.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) executors: usize,
+    /// A worker's config file: its runners and labels.
+    pub(super) config: Option<PathBuf>,
+    pub(super) allow_full: bool,
+    /// Whether agents are looked for: a plan of shell commands needs none.
+    pub(super) has_agents: bool,
+}
+
 /// A coordinator and its own workers.
 #[derive(Debug)]
 pub struct Embedded {
@@ -28,17 +42,18 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts so many executors without a limit of slots, and one Thor beside them, so that nobody
-    /// judges what it did itself. Waits until all of them are connected. 0: no workers at all.
-    pub(super) async fn start(running: Running, executors: usize) -> anyhow::Result<Self> {
+    /// Starts the executors without a limit of slots, and one worker beside them that judges and
+    /// coordinates, so that nobody judges what it did itself. Waits until all of them are connected. 0: no workers at all.
+    pub(super) async fn start(running: Running, local: Local) -> anyhow::Result<Self> {
         let shutdown = Shutdown::new();
         let mut embedded = Self { running, shutdown, workers: Vec::new() };
-        if executors > 0 {
-            for number in 1..=executors {
-                embedded.add_worker(&format!("local-{number}"), Role::Executor);
-            }
-            embedded.add_worker("thor", Role::Thor);
-            if let Err(error) = embedded.wait_for_workers().await {
+        if local.executors > 0 {
+            let begun = embedded.add_workers(&local);
+            let connected = match begun {
+                Ok(()) => embedded.wait_for_workers().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = connected {
                 EmbeddedCoordinator::stop(embedded).await?;
                 return Err(error);
             }
@@ -46,15 +61,27 @@ impl Embedded {
         Ok(embedded)
     }
 
-    fn add_worker(&mut self, name: &str, role: Role) {
+    fn add_workers(&mut self, local: &Local) -> anyhow::Result<()> {
+        for number in 1..=local.executors {
+            self.add_worker(&format!("local-{number}"), vec![Role::Executor], local)?;
+        }
+        self.add_worker("thor", vec![Role::Thor, Role::Coordinator], local)
+    }
+
+    fn add_worker(&mut self, name: &str, roles: Vec<Role>, local: &Local) -> anyhow::Result<()> {
         let files = self.running.files();
         let state_dir = files.folder().join("workers").join(name);
         let coordinator = Address::Url(self.running.url().to_owned());
-        let mut config = WorkerConfig::new(coordinator, TokenSource::File(files.token()), state_dir);
+        let (token, file) = (TokenSource::File(files.token()), local.config.as_deref());
+        let mut config = WorkerConfig::within(coordinator, token, state_dir, file, local.allow_full)?;
         config.name = name.to_owned();
-        config.roles = vec![role];
+        config.roles = roles;
         config.slots = Slots::Unlimited;
+        if !local.has_agents {
+            config.runners = Some(vec![SHELL.to_owned()]);
+        }
         self.workers.push(tokio::spawn(wavegate_worker::run(config, self.shutdown.clone())));
+        Ok(())
     }
 
     async fn wait_for_workers(&mut self) -> anyhow::Result<()> {

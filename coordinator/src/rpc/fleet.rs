@@ -52,8 +52,7 @@ impl v1::fleet_service_server::FleetService for FleetDesk {
         let connected = self.0.handle.connected().await?;
         let mut spenders: BTreeMap<Account, Vec<String>> = BTreeMap::new();
         for worker in workers.iter().filter(|worker| connected.contains(&worker.row.id)) {
-            for runner in worker.row.runners.iter().filter(|runner| !runner.account.is_empty()) {
-                let account = Account { runner: runner.name.clone(), fingerprint: runner.account.clone() };
+            for account in worker.row.runners.iter().filter_map(|runner| worker.row.account(runner)) {
                 spenders.entry(account).or_default().push(worker.row.name.clone());
             }
         }

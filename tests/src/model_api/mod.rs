@@ -7,6 +7,7 @@
 
 mod record;
 mod reply;
+mod responses;
 mod script;
 
 use std::{
@@ -151,6 +152,12 @@ impl World {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn record(&self, call: Call, reply: &Reply) {
+        let (status, answered, usage) = (reply.status(), reply.model().to_owned(), reply.usage());
+        let ended_ms = self.now_ms();
+        self.lock().calls.push(Call { status, answered, usage, ended_ms, ..call });
+    }
+
     fn trouble(&self, key: &str) -> Option<Reply> {
         let mut inner = self.lock();
         match *inner.accounts.get(key)? {
@@ -187,41 +194,36 @@ async fn answer(
             axum::response::Json(serde_json::json!({ "input_tokens": body.len() / 4 })).into_response()
         }
         (Method::POST, "/v1/messages") => messages(&world, &headers, &body).await,
+        (Method::POST, "/v1/responses") => other_dialect(&world, &headers, &body),
         _ => Reply::error(404, "no such thing", None).into_response(false),
     }
 }
 
 async fn messages(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
-    let header = |name: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let bearer = header("authorization").trim_start_matches("Bearer ").to_owned();
-    let key = Some(header("x-api-key")).filter(|key| !key.is_empty()).unwrap_or(bearer);
     let plan = script::plan(&request);
-    let mut call = Call {
-        began_ms: world.now_ms(),
-        ended_ms: 0,
-        account: key.clone(),
-        session: header("x-claude-code-session-id"),
-        asked: request["model"].as_str().unwrap_or_default().to_owned(),
-        answered: String::new(),
-        status: 0,
-        usage: Usage::default(),
-        role: plan.role,
-        prompt: plan.prompt.clone(),
-    };
-    let reply = match world.trouble(&key) {
+    let call = Call::begun(world.now_ms(), headers, &request, &plan);
+    let reply = match world.trouble(&call.account) {
         Some(reply) => reply,
         None => do_step(world, &request, &plan, body.len()).await,
     };
-    call.status = reply.status();
-    call.answered = reply.model().to_owned();
-    call.usage = reply.usage();
-    call.ended_ms = world.now_ms();
-    world.lock().calls.push(call);
+    world.record(call, &reply);
     reply.into_response(request["stream"] == true)
+}
+
+fn other_dialect(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let plan = script::plan(&responses::translated(&request));
+    let call = Call::begun(world.now_ms(), headers, &request, &plan);
+    let (reply, items) = match world.trouble(&call.account) {
+        Some(reply) => (reply, Vec::new()),
+        None => responses::reply(&request, &plan, body.len()),
+    };
+    world.record(call, &reply);
+    if reply.status() == 200 {
+        return responses::stream(&items, reply.usage());
+    }
+    reply.into_response(false)
 }
 
 async fn do_step(world: &World, request: &Value, plan: &script::Plan, size: usize) -> Reply {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::Role;
+use axum::http::HeaderMap;
+use serde_json::Value;
+
+use super::script::{Plan, Role};
 
 /// One call of the API.
 #[derive(Debug, Clone)]
@@ -25,6 +28,28 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call that has come and is not answered.
+    pub(super) fn begun(began_ms: u64, headers: &HeaderMap, request: &Value, plan: &Plan) -> Self {
+        let header = |name: &str| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let either = |first: String, second: String| if first.is_empty() { second } else { first };
+        let bearer = header("authorization").trim_start_matches("Bearer ").to_owned();
+        Self {
+            began_ms,
+            ended_ms: began_ms,
+            account: either(header("x-api-key"), bearer),
+            session: either(header("x-claude-code-session-id"), header("session_id")),
+            asked: request["model"].as_str().unwrap_or_default().to_owned(),
+            answered: String::new(),
+            status: 0,
+            usage: Usage::default(),
+            role: plan.role,
+            prompt: plan.prompt.clone(),
+        }
+    }
+
     /// Whether a model answered it.
     #[must_use]
     pub fn is_answered(&self) -> bool {

@@ -62,6 +62,15 @@ impl Tool {
         Self::new("Bash", json!({ "command": command, "description": "as the script says" }))
     }
 
+    /// The same, for a program whose only tool is a shell.
+    pub(super) fn as_command(&self) -> String {
+        let field = |name: &str| self.input[name].as_str().unwrap_or_default().to_owned();
+        match self.name.as_str() {
+            "Write" => format!("printf %s '{}' > {}", field("content"), field("file_path")),
+            _ => field("command"),
+        }
+    }
+
     pub(super) fn block(&self) -> Value {
         let id = format!("toolu_{:016x}", super::reply::unique());
         json!({ "type": "tool_use", "id": id, "name": self.name, "input": self.input })

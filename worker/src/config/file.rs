@@ -1,13 +1,12 @@
 //! The worker's config file: TOML with the names of the flags. An unknown name is an error.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::Deserialize;
 
-use super::{Bytes, Role, Slots};
-use crate::runner::registry::ProgramConfig;
+use super::{Bytes, FULL_LABEL, Role, Slots};
+use crate::runner::sections::Sections;
 
 /// A configuration that a worker cannot start with.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +33,14 @@ pub enum ConfigError {
         /// The flag without a default.
         flag: &'static str,
     },
+    /// A label that says what only `--allow-full` may say.
+    #[error(
+        "the label {label:?} cannot be given: --allow-full gives {FULL_LABEL:?} to a worker whose operator allows it"
+    )]
+    ReservedLabel {
+        /// What was given.
+        label: String,
+    },
     /// An address of another kind.
     #[error("the coordinator's address {url:?} does not start with http://")]
     NotHttp {
@@ -57,7 +64,7 @@ pub(super) struct Settings {
     pub(super) allow_runner: Option<Vec<String>>,
     pub(super) allow_full: Option<bool>,
     /// A section `[runner.NAME]` each.
-    pub(super) runner: Option<BTreeMap<String, ProgramConfig>>,
+    pub(super) runner: Option<Sections>,
     pub(super) log_limit: Option<Bytes>,
 }
 

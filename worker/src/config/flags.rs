@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand};
 
 use super::file::{ConfigError, Settings};
-use super::{Address, Bytes, DEFAULT_COORDINATOR, Role, Slots, TokenSource, WorkerConfig};
+use super::{
+    Address, Bytes, DEFAULT_COORDINATOR, FULL_LABEL, RESERVED_LABELS, Role, Slots, TokenSource, WorkerConfig,
+};
 
 /// Runs leases of a Wavegate coordinator: tasks, integration and validation.
 #[derive(Debug, Default, Parser)]
@@ -26,33 +28,53 @@ pub struct Flags {
     #[arg(long, env = "WAVEGATE_NAME", value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// The worker's own directory [default: ~/.local/share/wavegate/worker]
-    #[arg(long, value_name = "DIR", env = "WAVEGATE_STATE_DIR")]
+    #[arg(long, value_name = "DIR", env = "WAVEGATE_STATE_DIR", global = true)]
     state_dir: Option<PathBuf>,
     /// How many leases it takes at once, or "unlimited" [default: the number of cores]
     #[arg(long, value_name = "N", env = "WAVEGATE_SLOTS")]
     slots: Option<Slots>,
-    /// What it may be leased [default: executor and thor]
+    /// What it may be leased [default: executor, thor and coordinator]
     #[arg(long, env = "WAVEGATE_ROLE", value_delimiter = ',')]
     role: Vec<Role>,
     /// What tasks may require of it, for example gpu
     #[arg(long, env = "WAVEGATE_LABEL", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     label: Vec<String>,
-    /// A runner that this worker may use: shell, claude [default: shell]
-    #[arg(long, value_name = "RUNNER", env = "WAVEGATE_ALLOW_RUNNER", value_delimiter = ',',
+    /// A runner that this worker may use, for example shell or claude [default: every one that is found]
+    #[arg(long, value_name = "RUNNER", env = "WAVEGATE_ALLOW_RUNNER", value_delimiter = ',', global = true,
           value_parser = NonEmptyStringValueParser::new())]
     allow_runner: Vec<String>,
-    /// Give agents all permissions where a plan asks for it
-    #[arg(long, env = "WAVEGATE_ALLOW_FULL")]
+    /// Give agents all permissions where a plan asks for it; adds the label permissions=full
+    #[arg(long, env = "WAVEGATE_ALLOW_FULL", global = true)]
     allow_full: bool,
     /// The most that is kept of one lease's output, for example 64MiB [default: 64MiB]
     #[arg(long, value_name = "BYTES", env = "WAVEGATE_LOG_LIMIT")]
     log_limit: Option<Bytes>,
     /// A TOML file with the same names: coordinator, state-dir, slots ...
-    #[arg(long, value_name = "FILE", env = "WAVEGATE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_CONFIG", global = true)]
     config: Option<PathBuf>,
+    /// What to do instead of working.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the program does besides being a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Tell which runners this host has, what is missing and how to get it
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Flags {
+    /// What to do instead of working.
+    #[must_use]
+    pub fn instead(&self) -> Option<Command> {
+        self.command
+    }
+
     /// What the flags, the environment, the config file and the defaults make together.
     pub fn resolve(self) -> Result<WorkerConfig, ConfigError> {
         let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
@@ -83,6 +105,23 @@ impl Flags {
     }
 }
 
+impl WorkerConfig {
+    /// A worker within another program: this coordinator and place, and what a config file says of runners,
+    /// labels and the rest.
+    pub fn within(
+        coordinator: Address,
+        token: TokenSource,
+        state_dir: PathBuf,
+        file: Option<&Path>,
+        allow_full: bool,
+    ) -> Result<Self, ConfigError> {
+        let file = file.map(Settings::read).transpose()?.unwrap_or_default();
+        let mut config = Self::new(coordinator, token, state_dir);
+        Flags { allow_full, ..Flags::default() }.over(file).overwrite(&mut config)?;
+        Ok(config)
+    }
+}
+
 impl Settings {
     /// Fills in the defaults.
     pub(super) fn complete(self, data: Option<&Path>) -> Result<WorkerConfig, ConfigError> {
@@ -97,7 +136,7 @@ impl Settings {
         };
         let state_dir = place(self.state_dir.clone(), "worker", "--state-dir")?;
         let mut config = WorkerConfig::new(coordinator, token, state_dir);
-        self.overwrite(&mut config);
+        self.overwrite(&mut config)?;
         Ok(config)
     }
 
@@ -112,22 +151,33 @@ impl Settings {
         Ok(Address::FileOr(file, DEFAULT_COORDINATOR.to_owned()))
     }
 
-    fn overwrite(self, config: &mut WorkerConfig) {
+    fn overwrite(self, config: &mut WorkerConfig) -> Result<(), ConfigError> {
         config.name = self.name.unwrap_or_else(|| std::mem::take(&mut config.name));
         config.slots = self.slots.unwrap_or(config.slots);
         config.log_limit = self.log_limit.unwrap_or(config.log_limit);
-        config.labels.extend(self.label.unwrap_or_default());
+        config.allow_full = self.allow_full.unwrap_or(config.allow_full);
+        config.labels.extend(labels(self.label.unwrap_or_default(), config.allow_full)?);
         config.labels.sort();
         config.labels.dedup();
         if let Some(roles) = self.role {
             config.roles = roles;
         }
         if let Some(runners) = self.allow_runner {
-            config.runners = runners;
+            config.runners = Some(runners);
         }
-        config.allow_full = self.allow_full.unwrap_or(config.allow_full);
-        config.programs = self.runner.unwrap_or_default();
+        config.runner_settings = self.runner.unwrap_or_default().0;
+        Ok(())
     }
+}
+
+/// What people give, and what permissions give.
+fn labels(given: Vec<String>, allow_full: bool) -> Result<Vec<String>, ConfigError> {
+    let is_reserved =
+        |label: &&String| label.starts_with(RESERVED_LABELS) && !(allow_full && *label == FULL_LABEL);
+    if let Some(label) = given.iter().find(is_reserved) {
+        return Err(ConfigError::ReservedLabel { label: label.clone() });
+    }
+    Ok(given.into_iter().chain(allow_full.then(|| FULL_LABEL.to_owned())).collect())
 }
 
 /// `host:port` is as good as `http://host:port`.

@@ -13,14 +13,20 @@ use std::path::PathBuf;
 
 pub use amounts::{BadAmount, Bytes, Slots};
 pub use file::ConfigError;
-pub use flags::Flags;
 pub(crate) use flags::full_url;
+pub use flags::{Command, Flags};
 use wavegate_proto::v1;
 
-use crate::runner::registry::ProgramConfig;
+use crate::runner::RunnerSettings;
 
 /// The address of a coordinator that listens where it does by default.
 pub const DEFAULT_COORDINATOR: &str = "http://127.0.0.1:7433";
+
+/// Of a worker whose operator allows agents full permissions: tasks that ask for them require it.
+pub const FULL_LABEL: &str = "permissions=full";
+
+/// What labels of people do not begin with.
+const RESERVED_LABELS: &str = "permissions=";
 
 /// Enough for the longest talk of an agent; a command that runs wild stops here.
 pub const DEFAULT_LOG_LIMIT: Bytes = Bytes(64 * 1024 * 1024);
@@ -42,12 +48,12 @@ pub struct WorkerConfig {
     pub roles: Vec<Role>,
     /// What tasks may require of it.
     pub labels: Vec<String>,
-    /// The runners that its operator allows.
-    pub runners: Vec<String>,
+    /// The runners that its operator allows; None: every one that is found.
+    pub runners: Option<Vec<String>>,
     /// Whether an agent may be given all permissions.
     pub allow_full: bool,
-    /// What the operator says about the programs of agents, by runner.
-    pub programs: BTreeMap<String, ProgramConfig>,
+    /// What the operator says about runners, by name.
+    pub runner_settings: BTreeMap<String, RunnerSettings>,
     /// The most that is kept of one lease's output, in bytes.
     pub log_limit: Bytes,
     /// The program to start as supervisor with `__supervise`: as a rule this program itself.
@@ -92,7 +98,7 @@ pub enum Role {
     Executor,
     /// Judges a wave's candidate.
     Thor,
-    /// Asks the coordinator's own model.
+    /// Asks the coordinator's model for counsel.
     Coordinator,
 }
 
@@ -116,11 +122,11 @@ impl WorkerConfig {
             name: host_name(),
             state_dir,
             slots: default_slots(),
-            roles: vec![Role::Executor, Role::Thor],
+            roles: vec![Role::Executor, Role::Thor, Role::Coordinator],
             labels: default_labels(),
-            runners: vec!["shell".to_owned()],
+            runners: None,
             allow_full: false,
-            programs: BTreeMap::new(),
+            runner_settings: BTreeMap::new(),
             log_limit: DEFAULT_LOG_LIMIT,
             // Names this program even when its file was replaced since.
             supervisor: PathBuf::from("/proc/self/exe"),

@@ -2,8 +2,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 
+use crate::runner::RunnerSettings;
+
 use super::file::{ConfigError, Settings};
-use super::{Address, Bytes, Flags, Role, Slots, TokenSource, WorkerConfig};
+use super::{Address, Bytes, FULL_LABEL, Flags, Role, Slots, TokenSource, WorkerConfig};
 
 fn read(text: &str) -> Result<Settings, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -25,7 +27,8 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     assert_eq!(config.slots.limit(), Some(7));
     assert_eq!(config.roles, [Role::Thor]);
     assert_eq!(config.log_limit, Bytes(1 << 20));
-    assert_eq!(config.runners, ["shell"]);
+    assert_eq!(config.runners, None);
+    assert_eq!(resolve(&["--allow-runner", "shell"], "").runners, Some(vec!["shell".to_owned()]));
     assert_eq!(config.state_dir, PathBuf::from("/home/me/.local/share/wavegate/worker"));
 }
 
@@ -92,9 +95,29 @@ fn runners_and_their_programs_are_said_in_the_file() {
         "allow-runner = ['shell', 'claude']\n[runner.claude]\nprogram = '/opt/claude'\nmodels = ['haiku']\n";
     let config = resolve(&["--allow-full"], file);
     assert!(config.allow_full);
-    assert_eq!(config.programs["claude"].program, Some(PathBuf::from("/opt/claude")));
-    assert_eq!(config.programs["claude"].models, Some(vec!["haiku".to_owned()]));
+    let RunnerSettings::Program(claude) = &config.runner_settings["claude"] else { panic!("{config:?}") };
+    assert_eq!(claude.program, Some(PathBuf::from("/opt/claude")));
+    assert_eq!(claude.models, Some(vec!["haiku".to_owned()]));
     assert!(!resolve(&[], "").allow_full);
     let error = read("[runner.claude]\nprogramme = 'x'").unwrap_err().to_string();
     assert!(error.contains("line 2") && error.contains("programme"), "{error}");
+}
+
+#[test]
+fn full_permissions_are_a_label_that_nobody_gives_by_hand() {
+    let label = FULL_LABEL.to_owned();
+    assert!(resolve(&[], "allow-full = true").labels.contains(&label));
+    assert!(resolve(&["--allow-full", "--label", FULL_LABEL], "").labels.contains(&label));
+    assert!(!resolve(&["--label", "gpu"], "").labels.contains(&label));
+    for given in [FULL_LABEL, "permissions=more"] {
+        let flags = Flags::try_parse_from(["wavegate-worker", "--label", given]).unwrap();
+        let error = flags.over(Settings::default()).complete(Some(Path::new("/"))).unwrap_err().to_string();
+        assert!(error.contains(given) && error.contains("--allow-full"), "{error}");
+    }
+}
+
+#[test]
+fn a_worker_has_every_role_where_nothing_else_is_said() {
+    assert_eq!(resolve(&[], "").roles, [Role::Executor, Role::Thor, Role::Coordinator]);
+    assert_eq!(resolve(&["--role", "coordinator"], "").roles, [Role::Coordinator]);
 }

@@ -5,14 +5,26 @@
 //! program's flags, its [`Listener`] the program's words. What an agent must be told is the
 //! coordinator's; when a run counts as what is decided here, by the conclusion's outcome.
 
+mod account;
+mod answer;
 pub mod claude;
+pub mod codex;
+pub mod command;
+pub mod doctor;
 pub mod environment;
+pub mod gemini;
+pub mod opencode;
 mod program;
+mod provider;
 pub mod registry;
+#[cfg(test)]
+mod replay;
 pub mod result_file;
 pub mod scrub;
+pub mod sections;
 pub mod sessions;
 pub mod shell;
+mod telling;
 mod usage;
 
 use std::{fmt::Debug, io, path::Path, time::Duration};
@@ -22,6 +34,7 @@ use wavegate_proto::v1;
 use crate::supervisor::Order;
 
 pub use registry::{Installed, Registry, RunnersConfig};
+pub use sections::RunnerSettings;
 pub use usage::usage_of;
 
 /// What an agent is asked in one run of its program.

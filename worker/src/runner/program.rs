@@ -1,16 +1,18 @@
 //! Where an agent's program is, and which version. Starts it only to ask for that.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
+use tokio::{process::Command, sync::OnceCell, time::timeout};
 
 /// A program that takes longer to say its version waits for somebody.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,8 +53,25 @@ fn is_runnable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The first word that looks like a version in what `PROGRAM ARGS` prints.
+/// A program and how it is asked for its version.
+type Question = (PathBuf, Vec<String>);
+
+/// The answers of this process's life. The workers of one process ask all at once, and some programs take
+/// seconds to answer.
+static ANSWERS: Mutex<BTreeMap<Question, Arc<OnceCell<String>>>> = Mutex::new(BTreeMap::new());
+
+/// The first word that looks like a version in what `PROGRAM ARGS` prints. It is asked again only where it
+/// did not answer.
 pub(super) async fn version(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
+    let question = (program.to_owned(), args.iter().map(|&arg| arg.to_owned()).collect());
+    let cell = {
+        let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(answers.entry(question).or_default())
+    };
+    cell.get_or_try_init(|| ask(program, args)).await.cloned()
+}
+
+async fn ask(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
     let failed = |why: String| ProgramError::NoVersion { path: program.to_owned(), why };
     let mut command = Command::new(program);
     command.args(args).env_clear().env("DISABLE_AUTOUPDATER", "1").stdin(Stdio::null()).kill_on_drop(true);
@@ -105,5 +124,17 @@ mod tests {
         let error = version(Path::new("/bin/false"), &[]).await.unwrap_err();
         assert!(error.to_string().contains("/bin/false does not tell its version"), "{error}");
         assert_eq!(version(Path::new("/bin/echo"), &["agent", "1.2.3"]).await, Ok("1.2.3".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_asked_by_many_at_once_is_started_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = dir.path().join("asked");
+        let script = format!("echo x >> '{}'; echo 1.2", asked.display());
+        let args = ["-c", script.as_str()];
+        let ask = || version(Path::new("/bin/sh"), &args);
+        let (one, other) = tokio::join!(ask(), ask());
+        assert_eq!((one.as_deref(), other.as_deref()), (Ok("1.2"), Ok("1.2")));
+        assert_eq!(fs::read_to_string(asked).unwrap(), "x\n");
     }
 }

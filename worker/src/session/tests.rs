@@ -113,7 +113,9 @@ impl Bench {
     fn worker(&self, port: u16) -> Running {
         let address = Address::Url(format!("http://127.0.0.1:{port}"));
         let token = TokenSource::Local(self.path("token"));
-        let config = WorkerConfig::new(address, token, self.path("state"));
+        let mut config = WorkerConfig::new(address, token, self.path("state"));
+        // What this host has is no matter here.
+        config.runners = Some(vec!["shell".to_owned()]);
         let shutdown = Shutdown::new();
         let task = tokio::spawn(run_with(config, shutdown.clone(), self.script.clone()));
         Running { shutdown, task }

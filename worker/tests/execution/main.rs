@@ -4,6 +4,7 @@
 
 mod agents;
 mod bench;
+mod described;
 mod escapes;
 mod processes;
 mod real_claude;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use wavegate_proto::v1::{self, Outcome};
 use wavegate_worker::{
-    runner::{Registry, RunnersConfig, registry::ProgramConfig},
+    runner::{Registry, RunnerSettings, RunnersConfig, registry::ProgramConfig},
     work::{
         Ending, WorkContext,
         agent::{Asked, Place, ask},
@@ -127,9 +127,9 @@ impl Claude {
         let program = PathBuf::from(std::env::var_os("WAVEGATE_TEST_CLAUDE").unwrap());
         let claude = ProgramConfig { program: Some(program), ..ProgramConfig::default() };
         let config = RunnersConfig {
-            allowed: vec!["claude".to_owned()],
+            allowed: Some(vec!["claude".to_owned()]),
             allow_full: true,
-            programs: BTreeMap::from([("claude".to_owned(), claude)]),
+            settings: BTreeMap::from([("claude".to_owned(), RunnerSettings::Program(claude))]),
         };
         let (bench, (port, calls)) = (Bench::new(), provider().await);
         let runners = Arc::new(Registry::discover(&config).await);

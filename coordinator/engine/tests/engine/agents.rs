@@ -88,6 +88,19 @@ fn bad_credentials_mark_the_account_until_somebody_mends_it() {
 }
 
 #[test]
+fn an_agent_whose_account_nobody_can_tell_waits_on_its_worker_alone() {
+    let mut world = World::new();
+    world.connect(WorkerBuilder::new("w1").agent("").slots(1));
+    world.connect(WorkerBuilder::new("w2").agent("").slots(1));
+    world.start(one_wave(&["A", "B", "C"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(60_000)));
+    world.granted_only_after_answers(&[]);
+    world.finish("B", answered("claude-sonnet-5-5", Outcome::Succeeded));
+    assert_eq!(world.take_grants().iter().map(|grant| grant.worker.as_str()).collect::<Vec<_>>(), ["w2"]);
+}
+
+#[test]
 fn a_worker_that_starts_anew_has_its_account_tried_again() {
     let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
     world.take_grants();

@@ -157,8 +157,7 @@ fn has(worker: &WorkerRow, demand: Option<&Demand>) -> bool {
 
 fn account_of(worker: &WorkerRow, demand: Option<&Demand>) -> Option<Account> {
     let runner = worker.runners.iter().find(|runner| Some(&runner.name) == demand.map(|it| &it.runner))?;
-    let (runner, fingerprint) = (runner.name.clone(), runner.account.clone());
-    (!fingerprint.is_empty()).then_some(Account { runner, fingerprint })
+    worker.account(runner)
 }
 
 /// An engine that starts from the store, and to which the awake workers come back with all that is

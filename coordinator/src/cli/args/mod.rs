@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Workers,
     /// List the accounts that agents spend from, or try one again
     Accounts(AccountsArgs),
+    /// Say what this host has to run agents with, what is missing and how to get it
+    Doctor(DoctorArgs),
     /// List the candidates that wait for a verdict from outside (`thor: external`)
     Candidates(CandidatesArgs),
     /// Give the verdict on a candidate, as the Thor outside of the workers

@@ -1,4 +1,4 @@
-//! `workers`, `accounts`, `drain` and `forget`.
+//! `workers`, `accounts`, `doctor`, `drain` and `forget`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use wavegate_proto::v1;
 use super::{unit, with_coordinator};
 use crate::cli::{
     actor,
-    args::{AccountsAction, AccountsArgs, WorkerArgs},
+    args::{AccountsAction, AccountsArgs, DoctorArgs, WorkerArgs},
     backend::Backend,
     client::Connection,
     desk::{Desk, Link},
@@ -50,6 +50,17 @@ pub(super) async fn accounts<B: Backend>(desk: &Desk<B>, args: &AccountsArgs) ->
         Ok(Exit::Done)
     })
     .await
+}
+
+/// Needs no coordinator: it is this host that is looked at.
+pub(super) async fn doctor<B: Backend>(desk: &Desk<B>, args: &DoctorArgs) -> Result<Exit, Failure> {
+    let found = desk.backend.examine(args.worker_config.as_deref()).await.map_err(Failure::Backend)?;
+    if desk.reach.json {
+        desk.console.print_json(&found.json)?;
+    } else {
+        desk.console.print(&found.text)?;
+    }
+    Ok(if found.is_usable { Exit::Done } else { Exit::Blocked })
 }
 
 pub(super) async fn drain<B: Backend>(desk: &Desk<B>, args: &WorkerArgs) -> Result<Exit, Failure> {

@@ -16,7 +16,7 @@ use wavegate_proto::v1;
 
 use super::{
     args::ReachArgs,
-    backend::{Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, ServeOptions},
+    backend::{Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, HostExamination, ServeOptions},
     client::Connection,
     console::{
         Console,
@@ -110,6 +110,11 @@ impl Backend for FakeBackend {
 
     fn check_file(&self, _text: &str, _file_name: &str, _sets: &BTreeMap<String, String>) -> CheckedFile {
         self.checked.clone()
+    }
+
+    async fn examine(&self, _config: Option<&Path>) -> anyhow::Result<HostExamination> {
+        let (text, json) = ("shell: found\n".to_owned(), serde_json::json!({ "shell": true }));
+        Ok(HostExamination { text, json, is_usable: true })
     }
 
     async fn upload_tree(&self, _connection: &Connection, dir: &Path) -> anyhow::Result<String> {

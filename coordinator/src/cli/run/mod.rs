@@ -41,7 +41,7 @@ async fn run_until<B: Backend>(
     // All that can be wrong is found before anything is started or stored.
     let timings = args.timings.clone().into_timings()?;
     let source = start::read_source(desk, &args, &mut interrupts).await?;
-    let link = connect(desk, &args, timings).await?;
+    let link = connect(desk, &args, source.may_have_agents(), timings).await?;
     let ran = run_on(desk, &args, &link, &source, &mut interrupts).await;
     let closed = link.close().await;
     let exit = ran?;
@@ -53,6 +53,7 @@ async fn run_until<B: Backend>(
 async fn connect<B: Backend>(
     desk: &Desk<B>,
     args: &RunArgs,
+    has_agents: bool,
     timings: Timings,
 ) -> Result<Link<B::Embedded>, Failure> {
     let live = match &desk.reach.coordinator {
@@ -65,7 +66,7 @@ async fn connect<B: Backend>(
             desk.console.tell(&format!("the coordinator at {url} runs this plan"));
             Ok(link)
         }
-        None => desk.embed(args.workers.into(), args.max_agents, &args.agents, timings).await,
+        None => desk.embed(args.workers.into(), args.max_agents, &args.agents, has_agents, timings).await,
     }
 }
 

@@ -25,6 +25,16 @@ pub(super) enum Source {
     Stored(String),
 }
 
+impl Source {
+    /// Whether agents are to be looked for; of a stored plan nothing is known yet.
+    pub(super) fn may_have_agents(&self) -> bool {
+        match self {
+            Self::File { file, .. } => file.estimates().agent_tasks > 0,
+            Self::Stored(_) => true,
+        }
+    }
+}
+
 /// A plan that is on its way.
 #[derive(Debug)]
 pub(super) struct Started {

@@ -51,6 +51,7 @@ pub(super) fn task_agent(
         allowed_tools: task.allowed_tools.clone(),
         budget_micro_usd: None,
         schema: prompt::TASK_SCHEMA.to_owned(),
+        must_answer: false,
     })
 }
 
@@ -64,6 +65,7 @@ pub(super) fn judge(about: About<'_>, round: u32, tasks: &[TaskToCheck]) -> v1::
         prompt: prompt::validate_prompt(&brief),
         permissions: v1::Permissions::Read.into(),
         schema: prompt::VERDICT_SCHEMA.to_owned(),
+        must_answer: true,
         ..v1::AgentWork::default()
     }
 }
@@ -89,6 +91,7 @@ pub(super) fn counsellor(
         },
         permissions: v1::Permissions::Read.into(),
         schema: prompt::COUNSEL_SCHEMA.to_owned(),
+        must_answer: true,
         ..v1::AgentWork::default()
     }
 }
