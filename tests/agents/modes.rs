@@ -4,11 +4,11 @@ use wavegate_tests::model_api::Role;
 
 use crate::cluster::Cluster;
 
-/// Six agents that each look twice and write once.
-fn plan(name: &str, counsel: &str) -> String {
+/// Six agents, of which so many meet before any goes on.
+fn plan(name: &str, together: usize, counsel: &str) -> String {
     let task = |at: usize| {
         format!(
-            "      - {{ id: T1-0{at}, do: \"[[model: bash sleep 0.7 ;; write f{at}.txt|x ;; bash sleep 0.7]]{counsel}\", \
+            "      - {{ id: T1-0{at}, do: \"[[model: gather {together} ;; write f{at}.txt|x]]{counsel}\", \
              permissions: edit, allowed_tools: [Bash] }}\n"
         )
     };
@@ -21,7 +21,7 @@ fn plan(name: &str, counsel: &str) -> String {
 fn in_standard_three_agents_work_at_once_and_no_more() {
     let mut cluster = Cluster::start(&[]);
     cluster.worker("a", "executor,thor,coordinator", "unlimited");
-    cluster.submit(&plan("standard", ""), "standard");
+    cluster.submit(&plan("standard", 3, ""), "standard");
     cluster.wait_for_status("done");
     let most = cluster.api.most_sessions_at_once(|call| call.role == Role::Task);
     assert_eq!(most, 3, "{}", cluster.dump());
@@ -32,7 +32,7 @@ fn in_standard_three_agents_work_at_once_and_no_more() {
 fn in_max_all_agents_work_at_once_and_opus_coordinates() {
     let mut cluster = Cluster::start(&[]);
     cluster.worker("a", "executor,thor,coordinator", "unlimited");
-    cluster.submit(&plan("max", ""), "max");
+    cluster.submit(&plan("max", 6, ""), "max");
     cluster.wait_for_status("done");
     let most = cluster.api.most_sessions_at_once(|call| call.role == Role::Task);
     assert_eq!(most, 6, "{}", cluster.dump());
@@ -57,7 +57,7 @@ fn in_max_all_agents_work_at_once_and_opus_coordinates() {
 fn another_model_that_answers_for_the_coordinator_pauses_the_plan() {
     let mut cluster = Cluster::start(&[]);
     cluster.worker("a", "executor,thor,coordinator", "unlimited");
-    cluster.submit(&plan("impostor", " [[counsel: answer-as claude-sonnet-5-5]]"), "max");
+    cluster.submit(&plan("impostor", 1, " [[counsel: answer-as claude-sonnet-5-5]]"), "max");
     cluster.wait_for_status("paused");
     let said = "SELECT count(*) FROM wg_events WHERE kind = 'plan_paused'
         AND text = 'the coordinator''s tier is opus, but claude-sonnet-5-5 answered'";

@@ -26,6 +26,8 @@ pub struct TaskNow {
     pub attempt: u32,
     /// An accepted result is kept, from which a rework would go on.
     pub has_result: bool,
+    /// It waits for another attempt; else what is told is what it began with.
+    pub is_pending: bool,
     pub story: TaskStory,
 }
 
@@ -92,17 +94,20 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
 
 /// What the agent of a task would be told now, by the task's key; None when there is no such task.
 pub(super) fn load_task(sql: &Connection, plan: PlanId, key: &str) -> Result<Option<TaskNow>> {
-    let find = "SELECT ix, wave_ix, attempt, result_lease IS NOT NULL AS has_result FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
+    let find = "SELECT ix, wave_ix, attempt, result_lease IS NOT NULL AS has_result,
+        state = 'pending' AS is_pending FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
     let found = all(sql, find, rusqlite::params![plan.0, key], |row| {
         let (ix, wave_ix) = (TaskIx(number(row, "ix")?), WaveIx(number(row, "wave_ix")?));
-        Ok((ix, wave_ix, number(row, "attempt")?, get(row, "has_result")?))
+        Ok((ix, wave_ix, number(row, "attempt")?, get(row, "has_result")?, get(row, "is_pending")?))
     })?;
-    let Some((task, wave_ix, attempt, has_result)) = found.into_iter().next() else { return Ok(None) };
+    let Some((task, wave_ix, attempt, has_result, is_pending)) = found.into_iter().next() else {
+        return Ok(None);
+    };
     let (plan_name, head) = self::plan(sql, plan)?;
     let spec = task_spec(sql, plan, task)?;
     let story = story(sql, plan, wave_ix, task, &spec, None)?;
     let wave = self::wave(sql, plan, wave_ix)?;
-    Ok(Some(TaskNow { plan_name, head, wave, spec, attempt, has_result, story }))
+    Ok(Some(TaskNow { plan_name, head, wave, spec, attempt, has_result, is_pending, story }))
 }
 
 fn story(

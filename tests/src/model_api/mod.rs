@@ -11,7 +11,7 @@ mod responses;
 mod script;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -33,6 +33,12 @@ use reply::Reply;
 pub use script::Role;
 use script::Step;
 
+/// Longer than programs take to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Scripts by the keys of tasks.
+pub type Scripts = BTreeMap<String, String>;
+
 /// A running stand-in; stopped when it is dropped.
 #[derive(Debug)]
 pub struct ModelApi {
@@ -45,6 +51,7 @@ pub struct ModelApi {
 #[derive(Debug)]
 struct World {
     began: SystemTime,
+    scripts: Scripts,
     inner: Mutex<Inner>,
 }
 
@@ -52,6 +59,8 @@ struct World {
 struct Inner {
     calls: Vec<Call>,
     accounts: BTreeMap<String, Account>,
+    /// The sessions that have come to a point where several are to meet.
+    gathered: BTreeSet<String>,
     /// How often a scripted error was given, by the step that asks for it.
     errors: BTreeMap<String, u32>,
 }
@@ -68,7 +77,12 @@ enum Account {
 impl ModelApi {
     /// Starts on a free port.
     pub fn start() -> anyhow::Result<Self> {
-        let world = Arc::new(World { began: SystemTime::now(), inner: Mutex::default() });
+        Self::with_scripts(Scripts::new())
+    }
+
+    /// Starts with scripts for tasks whose prompts hold none, by their keys.
+    pub fn with_scripts(scripts: Scripts) -> anyhow::Result<Self> {
+        let world = Arc::new(World { began: SystemTime::now(), scripts, inner: Mutex::default() });
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -172,6 +186,19 @@ impl World {
         }
     }
 
+    /// Waits until so many sessions have come; false when they do not.
+    async fn gather(&self, session: &str, most: usize) -> bool {
+        self.lock().gathered.insert(session.to_owned());
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while self.lock().gathered.len() < most {
+            if tokio::time::Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
     /// Whether this error is still to be given, of so many.
     fn spend_error(&self, step: &str, most: u32) -> bool {
         let mut inner = self.lock();
@@ -201,11 +228,11 @@ async fn answer(
 
 async fn messages(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let plan = script::plan(&request);
+    let plan = script::plan(&request, &world.scripts);
     let call = Call::begun(world.now_ms(), headers, &request, &plan);
     let reply = match world.trouble(&call.account) {
         Some(reply) => reply,
-        None => do_step(world, &request, &plan, body.len()).await,
+        None => do_step(world, &request, &plan, &call.session, body.len()).await,
     };
     world.record(call, &reply);
     reply.into_response(request["stream"] == true)
@@ -213,7 +240,7 @@ async fn messages(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
 
 fn other_dialect(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let plan = script::plan(&responses::translated(&request));
+    let plan = script::plan(&responses::translated(&request), &world.scripts);
     let call = Call::begun(world.now_ms(), headers, &request, &plan);
     let (reply, items) = match world.trouble(&call.account) {
         Some(reply) => (reply, Vec::new()),
@@ -226,7 +253,7 @@ fn other_dialect(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
     reply.into_response(false)
 }
 
-async fn do_step(world: &World, request: &Value, plan: &script::Plan, size: usize) -> Reply {
+async fn do_step(world: &World, request: &Value, plan: &script::Plan, session: &str, size: usize) -> Reply {
     let model =
         plan.answer_as.clone().unwrap_or_else(|| request["model"].as_str().unwrap_or_default().to_owned());
     let usage = Usage::of_call(size, plan.turn);
@@ -243,6 +270,12 @@ async fn do_step(world: &World, request: &Value, plan: &script::Plan, size: usiz
         Step::Wait(time) => {
             tokio::time::sleep(*time).await;
             answer(vec![reply::text("waited")], "end_turn")
+        }
+        Step::Gather(most, tool) => {
+            if world.gather(session, *most).await {
+                return answer(vec![tool.block()], "tool_use");
+            }
+            Reply::error(500, "nobody else came", None)
         }
         Step::Error { status, most, name } => {
             if world.spend_error(name, *most) {

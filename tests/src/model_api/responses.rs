@@ -40,7 +40,9 @@ pub(super) fn reply(request: &Value, plan: &script::Plan, size: usize) -> (Reply
     let usage = Usage { cache_write: 0, ..Usage::of_call(size, plan.turn) };
     let item = match &plan.step {
         Step::Tool(tool) => call(request, tool),
-        Step::Say(_) | Step::Refuse | Step::RunOut | Step::Spend(_) | Step::Wait(_) => said(&answer()),
+        Step::Say(_) | Step::Refuse | Step::RunOut | Step::Spend(_) | Step::Wait(_) | Step::Gather(..) => {
+            said(&answer())
+        }
         Step::Error { status, .. } => return (Reply::error(*status, "as the script says", None), Vec::new()),
     };
     (Reply::answer(model, Vec::new(), "end_turn", usage), vec![item])

@@ -2,6 +2,7 @@
 //! the answer in the form that was asked for. Pure.
 //!
 //! Steps: `write PATH|CONTENT`, `bash COMMAND`, `tool NAME {JSON}`, `say TEXT`, `json {JSON}`, `wait SECONDS`,
+//! `gather N` (until N sessions have come so far),
 //! `http STATUS`, `http STATUS xN`, `loop`, `spend`, `refuse`, `run-out`, `answer-as MODEL`.
 //! `[[rework: ...]]` takes the place of `[[model: ...]]` in every talk after the first; `[[thor: reject KEY]]`
 //! makes Thor reject that task in round 1; `[[counsel: answer-as MODEL]]` is for the coordinator.
@@ -9,6 +10,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use super::Scripts;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(super) enum Step {
     /// A tool that cost far too much.
     Spend(Tool),
     Wait(Duration),
+    /// Until so many sessions have come so far.
+    Gather(usize, Tool),
     Error {
         status: u16,
         most: u32,
@@ -78,7 +83,7 @@ impl Tool {
 }
 
 /// Reads a request.
-pub(super) fn plan(request: &Value) -> Plan {
+pub(super) fn plan(request: &Value, scripts: &Scripts) -> Plan {
     let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let talks: Vec<(usize, String)> = messages
         .iter()
@@ -92,7 +97,7 @@ pub(super) fn plan(request: &Value) -> Plan {
     let whole: String = talks.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
     let role = role_of(request);
     let is_again = talks.len() > 1 || prompt.contains("## What came before");
-    let (steps, answer_as) = steps(&whole, role, is_again);
+    let (steps, answer_as) = steps(&whole, role, is_again, scripts);
     let step = match steps.get(turn) {
         Some(step) => step.clone(),
         None => last_step(request, role, &whole, turn - steps.len()),
@@ -100,9 +105,14 @@ pub(super) fn plan(request: &Value) -> Plan {
     Plan { role, prompt, turn, step, answer_as }
 }
 
-fn steps(text: &str, role: Role, is_again: bool) -> (Vec<Step>, Option<String>) {
+fn steps(text: &str, role: Role, is_again: bool, scripts: &Scripts) -> (Vec<Step>, Option<String>) {
     let script = match role {
-        Role::Task => marker(text, "rework").filter(|_| is_again).or_else(|| marker(text, "model")),
+        Role::Task => {
+            marker(text, "rework").filter(|_| is_again).or_else(|| marker(text, "model")).or_else(|| {
+                let about = |(key, _): &(&String, &String)| text.contains(&format!("# Task {key}"));
+                scripts.iter().find(about).map(|(_, script)| script.clone())
+            })
+        }
         Role::Coordinator => marker(text, "counsel"),
         Role::Thor => None,
     };
@@ -132,6 +142,7 @@ fn step(text: &str) -> Vec<Step> {
         }
         "json" => Step::Tool(Tool::new(ANSWER, serde_json::from_str(rest).unwrap_or_default())),
         "wait" => Step::Wait(Duration::from_secs_f64(rest.parse().unwrap_or(1.0))),
+        "gather" => Step::Gather(rest.parse().unwrap_or(1), Tool::bash("true")),
         "refuse" => Step::Refuse,
         "run-out" => Step::RunOut,
         "loop" => return vec![Step::Tool(Tool::bash("true")); 50],
@@ -245,11 +256,16 @@ mod tests {
         let mut messages = vec![user("do [[model: bash true ;; write a|b]]")];
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let plan = plan(&request(json!(messages)));
+            let plan = plan(&request(json!(messages)), &Scripts::new());
             seen.push(match plan.step {
                 Step::Tool(tool) => tool.name,
                 Step::Say(text) => text,
-                Step::Refuse | Step::RunOut | Step::Spend(_) | Step::Wait(_) | Step::Error { .. } => panic!(),
+                Step::Refuse
+                | Step::RunOut
+                | Step::Spend(_)
+                | Step::Wait(_)
+                | Step::Gather(..)
+                | Step::Error { .. } => panic!(),
             });
             messages.extend(turn());
         }
@@ -261,7 +277,7 @@ mod tests {
         let mut messages = vec![user("do [[model: bash first]] [[rework: bash second]]")];
         messages.extend(turn());
         messages.push(user("mend it"));
-        let plan = plan(&request(json!(messages)));
+        let plan = plan(&request(json!(messages)), &Scripts::new());
         let Step::Tool(tool) = plan.step else { panic!("{plan:?}") };
         assert_eq!((plan.turn, tool.input["command"].as_str()), (0, Some("second")));
     }

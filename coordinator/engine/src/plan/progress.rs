@@ -48,7 +48,8 @@ impl Plan {
         self.change_wave(ctx, wave, |row| row.state = WaveState::Running);
         let mut event = self.event(EventKind::WaveStarted);
         event.wave = Some(wave);
-        event.text = format!("{} tasks", self.shape.waves[wave.at()].tasks.len());
+        let tasks = self.shape.waves[wave.at()].tasks.len();
+        event.text = format!("{tasks} {}", if tasks == 1 { "task" } else { "tasks" });
         ctx.emit(event);
         self.ask_for_briefing(ctx, wave);
     }

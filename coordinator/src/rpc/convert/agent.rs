@@ -108,10 +108,14 @@ fn case_of(task: &TaskToCounsel) -> TaskCase<'_> {
 /// What the agent of a task would be told now; None for a shell task.
 pub(crate) fn prompt_of(now: &TaskNow) -> Option<v1::GetPromptResponse> {
     let about = About { plan_name: &now.plan_name, plan: &now.head, wave: &now.wave };
-    let agent = task_agent(about, &now.spec, now.attempt + 1, &now.story, now.has_result)?;
+    // Of a task that waits for nothing more: what its first attempt was told.
+    let first = TaskStory { last: None, findings: Vec::new(), ..now.story.clone() };
+    let (attempt, story, has_result) =
+        if now.is_pending { (now.attempt + 1, &now.story, now.has_result) } else { (1, &first, false) };
+    let agent = task_agent(about, &now.spec, attempt, story, has_result)?;
     Some(v1::GetPromptResponse {
         prompt: agent.prompt,
-        resume_prompt: if now.attempt > 0 { agent.resume_prompt } else { String::new() },
+        resume_prompt: if attempt > 1 { agent.resume_prompt } else { String::new() },
         model: agent.model,
         routing: now.spec.route().rerouted.unwrap_or_default(),
     })
