@@ -24,15 +24,17 @@ waves:
         requires: [at=a]
         verify: ["test -s second.txt"]
       - { id: T1-03, do: "[[model: write third.txt|late]]", requires: [at=b], verify: ["test -s third.txt"] }
+      - { id: T1-04, do: "[[model: write fourth.txt|mended]]", requires: [at=c], verify: ["test -s fourth.txt"] }
   - id: W2
     tasks:
-      - { id: T2-01, do: "[[model: write fourth.txt|mended]]", requires: [at=c] }
-      - id: T2-02
-        do: "[[model: spend]] [[rework: write fifth.txt|cheaper]]"
+      - id: T2-01
+        do: "[[model: write half.txt|half ;; spend]] [[rework: write fifth.txt|cheaper]]"
         requires: [at=a]
         budget: { usd: 0.50 }
-      - id: T2-03
-        do: "[[model: write sixth.txt|bad]] [[rework: write sixth.txt|good]] [[thor: reject T2-03]]"
+        # Written before the budget was used up, and not again.
+        verify: ["grep -q half half.txt", "test -s fifth.txt"]
+      - id: T2-02
+        do: "[[model: write sixth.txt|bad]] [[rework: write sixth.txt|good]] [[thor: reject T2-02]]"
         requires: [at=a]
   - id: W3
     tasks:
@@ -56,32 +58,33 @@ fn whatever_happens_to_agents_the_report_is_what_the_provider_counted() {
             && task(plan, "T1-01")["status"] == "submitted"
     });
     assert_eq!(task(&plan, "T1-03")["failures"], 0);
-    let plan = cluster.wait_for("the first wave", |plan| plan["waves"][0]["status"] == "done");
-    assert_eq!(task(&plan, "T1-02")["failures"], 1, "denied, and mended in its session");
-    let denied = &task(&plan, "T1-02")["attempts"][0];
-    assert_eq!((&denied["outcome"], denied["denied"].as_array().map(Vec::len)), (&"denied".into(), Some(1)));
-
     // Credentials that are not accepted spend no attempt, and the plan says what to do.
-    cluster.wait_for("T2-01 to wait for a person", |plan| {
-        text(task(plan, "T2-01"), "reason").contains("wavegate accounts clear claude")
-    });
-    cluster.wait_for("the budget of T2-02 to be used up", |plan| {
-        plan["status"] == "paused" && task(plan, "T2-02")["budget_micro_usd"] == 500_000
+    cluster.wait_for("T1-04 to wait for a person", |plan| {
+        text(task(plan, "T1-04"), "reason").contains("wavegate accounts clear claude")
     });
     let accounts: Value = serde_json::from_str(&cluster.wavegate(&["accounts", "--json"])).unwrap();
     let refused = accounts.as_array().unwrap().iter().find(|one| one["status"] == "refused").unwrap();
     cluster.api.mend_account(&account("c"));
     cluster.wavegate(&["accounts", "clear", "claude", refused["account"].as_str().unwrap()]);
-    cluster.wavegate(&["resume", "1", "--task", "T2-02", "--add-usd", "20"]);
+
+    let plan = cluster.wait_for("the first wave", |plan| plan["waves"][0]["status"] == "done");
+    assert_eq!(task(&plan, "T1-02")["failures"], 1, "denied, and mended in its session");
+    let denied = &task(&plan, "T1-02")["attempts"][0];
+    assert_eq!((&denied["outcome"], denied["denied"].as_array().map(Vec::len)), (&"denied".into(), Some(1)));
+    assert_eq!(task(&plan, "T1-04")["failures"], 0);
+
+    cluster.wait_for("the budget of T2-01 to be used up", |plan| {
+        plan["status"] == "paused" && task(plan, "T2-01")["budget_micro_usd"] == 500_000
+    });
+    cluster.wavegate(&["resume", "1", "--task", "T2-01", "--add-usd", "20"]);
 
     let plan = cluster.wait_for("the second wave", |plan| plan["waves"][1]["status"] == "done");
-    assert_eq!(task(&plan, "T2-01")["failures"], 0);
     assert_eq!(
-        (&task(&plan, "T2-03")["rejections"], plan["waves"][1]["round"].as_u64()),
+        (&task(&plan, "T2-02")["rejections"], plan["waves"][1]["round"].as_u64()),
         (&0.into(), Some(2))
     );
     let sessions: Vec<_> =
-        task(&plan, "T2-03")["attempts"].as_array().unwrap().iter().map(|it| it["session"].clone()).collect();
+        task(&plan, "T2-02")["attempts"].as_array().unwrap().iter().map(|it| it["session"].clone()).collect();
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions[0], sessions[1], "mended in the session that made it");
     assert_eq!(plan["waves"][1]["counsels"][0]["purpose"], "triage");

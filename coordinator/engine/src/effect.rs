@@ -4,7 +4,10 @@
 use crate::{
     account::AccountRow,
     ids::{Digest, LeaseId, PlanId, SessionId, TaskIx, WaveIx, WorkerId},
-    row::{Decision, Finding, LeaseRow, ModelUsage, PlanRow, Report, TaskRow, Verdict, WaveRow, WorkerRow},
+    row::{
+        Decision, Finding, LeaseRow, ModelUsage, OwnWork, PlanRow, Report, TaskRow, Verdict, WaveRow,
+        WorkerRow,
+    },
     state::{Purpose, Tier},
     words::words,
 };
@@ -254,8 +257,8 @@ pub enum WorkBrief {
         base: Option<Digest>,
         /// The changes of the tasks that it depends on, in plan order.
         layers: Vec<Digest>,
-        /// An agent's own last result, where its rework goes on from it: its changes, and the lease.
-        own: Option<OwnResult>,
+        /// What an agent's attempts have made so far, where the next one goes on from it.
+        own: Option<OwnWork>,
         /// What is left of the task's own budget.
         budget_micro_usd: Option<u64>,
     },
@@ -279,12 +282,6 @@ pub enum WorkBrief {
         /// The tasks that wait for the counsel, in plan order.
         tasks: Vec<TaskIx>,
     },
-}
-
-/// The result that a rework goes on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OwnResult {
-    pub changes: Option<Digest>,
 }
 
 /// One task's part of a candidate.

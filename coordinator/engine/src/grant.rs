@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     config::Config,
-    effect::{Change, EventKind, IntegrateResult, Message, OwnResult, Send, WorkBrief},
+    effect::{Change, EventKind, IntegrateResult, Message, Send, WorkBrief},
     engine::{Engine, Occasion},
     estimate::{MAX_TASK_TOKENS, MAX_WAVE_TOKENS},
     fleet::{Fleet, LeaseIndex},
@@ -16,7 +16,7 @@ use crate::{
     ids::{LeaseId, PlanId, TaskIx, WaveIx, WorkerId},
     model::Family,
     plan::{Context, Plan},
-    row::{LeaseKind, LeaseRow, LeaseWork, Role, TaskRow, Usage},
+    row::{LeaseKind, LeaseRow, LeaseWork, OwnWork, Role, TaskRow, Usage},
     spec::{Demand, ThorKind},
     state::{LeaseState, PauseReason, PlanState, TaskState, WaveState},
     transition::TaskEvent,
@@ -258,11 +258,10 @@ impl Plan {
             || budget.micro_usd.is_some_and(|most| spent.cost_micro_usd.unwrap_or(0) >= most)
     }
 
-    /// The result that a rework goes on from: an agent's own, as long as what it was built on stands.
-    fn own_result(&self, task: TaskIx) -> Option<OwnResult> {
+    /// What the next attempt goes on from: what an agent has made, as long as the tree under it stands.
+    fn own_work(&self, task: TaskIx) -> Option<OwnWork> {
         let (shape, row) = self.task(task);
-        let result = row.result.as_ref().filter(|result| shape.agent && result.base == self.row.tree)?;
-        Some(OwnResult { changes: result.changes })
+        row.own.filter(|own| shape.agent && own.base == self.row.tree)
     }
 
     fn grant_task(&mut self, ctx: &mut Context<'_, '_>, task: TaskIx, worker: WorkerId) {
@@ -279,7 +278,7 @@ impl Plan {
             })
             .filter_map(|dependency| self.tasks[dependency.at()].result.as_ref()?.changes)
             .collect();
-        let (own, row) = (self.own_result(task), &self.tasks[task.at()]);
+        let (own, row) = (self.own_work(task), &self.tasks[task.at()]);
         let spent = row.spent.cost_micro_usd.unwrap_or(0);
         let budget_micro_usd = row.budget.micro_usd.map(|most| most.saturating_sub(spent));
         let brief = WorkBrief::Task { base: self.row.tree, layers, own, budget_micro_usd };

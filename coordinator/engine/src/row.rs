@@ -65,6 +65,18 @@ pub struct TaskRow {
     pub budget: Budget,
     /// The newest accepted successful result.
     pub result: Option<TaskResult>,
+    /// What an agent's attempts have made so far: its newest result, or what it had made when it was
+    /// interrupted. Absent where the next attempt begins afresh.
+    pub own: Option<OwnWork>,
+}
+
+/// What an agent has made in its workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnWork {
+    /// Absent when nothing.
+    pub changes: Option<Digest>,
+    /// The plan's tree that it started from; absent for an empty one.
+    pub base: Option<Digest>,
 }
 
 /// Where a task's newest accepted result is.
@@ -224,6 +236,30 @@ words! {
     }
 }
 
+impl Outcome {
+    /// Whether an agent was broken off in the middle of its work, which it can go on with.
+    #[must_use]
+    pub const fn is_interruption(self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::TurnLimit
+            | Self::BudgetLimit
+            | Self::Killed
+            | Self::UsageLimit
+            | Self::Overloaded
+            | Self::Unreachable => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::Skipped
+            | Self::Conflict
+            | Self::Denied
+            | Self::Refused
+            | Self::Nonsense
+            | Self::BadCredentials => false,
+        }
+    }
+}
+
 /// The result of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -238,6 +274,7 @@ pub struct Report {
     pub usage: Usage,
     /// JSON, or empty.
     pub output_json: String,
+    /// Workspace dir: what it changed; of an agent that was interrupted, what it had changed by then.
     pub changes: Option<Digest>,
     pub changed_files: u32,
     /// Integrate: the candidate's tree; absent for an empty one.

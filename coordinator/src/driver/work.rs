@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wavegate_engine::{
-    Counsel, Digest, Finding, LeaseId, LeaseRow, Outcome, OwnResult, PlanId, Purpose, Tier,
+    Counsel, Digest, Finding, LeaseId, LeaseRow, Outcome, OwnWork, PlanId, Purpose, Tier,
     spec::{PlanSpec, TaskSpec, WaveSpec, WorkspaceKind},
 };
 
@@ -43,8 +43,8 @@ pub enum WorkBody {
         spec: Box<TaskSpec>,
         base: Option<Digest>,
         layers: Vec<Digest>,
-        /// The result that an agent's rework goes on from, where there is one.
-        own: Option<OwnResult>,
+        /// What an agent goes on from, where there is anything.
+        own: Option<OwnWork>,
         /// What is left of the task's own budget.
         budget_micro_usd: Option<u64>,
         story: Box<TaskStory>,

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use rusqlite::{Row, types::FromSql};
 use wavegate_engine::{
     Account, AccountRow, AccountState, CostSource, Counsel, Digest, Finding, LeaseId, LeaseKind, LeaseRow,
-    LeaseState, LeaseWork, Mode, ModelUsage, PlanId, PlanRow, PlanState, Purpose, Role, Runner, TaskIx,
-    TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId, WorkerRow,
-    spec::Budget,
+    LeaseState, LeaseWork, Mode, ModelUsage, OwnWork, PlanId, PlanRow, PlanState, Purpose, Role, Runner,
+    TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId,
+    WorkerRow, spec::Budget,
 };
 
 use super::error::unknown;
@@ -146,7 +146,15 @@ pub(super) fn task_row(row: &Row<'_>) -> Result<TaskRow> {
         spent: usage(row, "spent")?,
         budget: budget(row)?,
         result: task_result(row)?,
+        own: own_work(row)?,
     })
+}
+
+fn own_work(row: &Row<'_>) -> Result<Option<OwnWork>> {
+    if !get::<bool>(row, "has_own")? {
+        return Ok(None);
+    }
+    Ok(Some(OwnWork { changes: maybe_digest(row, "own_changes")?, base: maybe_digest(row, "own_base")? }))
 }
 
 fn task_result(row: &Row<'_>) -> Result<Option<TaskResult>> {

@@ -24,7 +24,7 @@ pub struct TaskNow {
     pub spec: TaskSpec,
     /// The newest attempt.
     pub attempt: u32,
-    /// An accepted result is kept, from which a rework would go on.
+    /// What its attempts have made is kept, and the next one would go on from it.
     pub has_result: bool,
     /// It waits for another attempt; else what is told is what it began with.
     pub is_pending: bool,
@@ -94,7 +94,7 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
 
 /// What the agent of a task would be told now, by the task's key; None when there is no such task.
 pub(super) fn load_task(sql: &Connection, plan: PlanId, key: &str) -> Result<Option<TaskNow>> {
-    let find = "SELECT ix, wave_ix, attempt, result_lease IS NOT NULL AS has_result,
+    let find = "SELECT ix, wave_ix, attempt, has_own AS has_result,
         state = 'pending' AS is_pending FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
     let found = all(sql, find, rusqlite::params![plan.0, key], |row| {
         let (ix, wave_ix) = (TaskIx(number(row, "ix")?), WaveIx(number(row, "wave_ix")?));

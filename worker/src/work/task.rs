@@ -51,7 +51,9 @@ async fn try_perform(
     if task.agent.is_none() {
         say(&mut report, &workspace);
     }
-    if report.outcome() == v1::Outcome::Succeeded {
+    let is_kept = report.outcome() == v1::Outcome::Succeeded
+        || task.agent.is_some() && is_interruption(report.outcome());
+    if is_kept {
         return keep(context, workspace, start.kind() == v1::WorkspaceKind::Dir, report).await;
     }
     workspace.remove().await;
@@ -164,6 +166,28 @@ fn say(report: &mut v1::Report, workspace: &Workspace) {
     }
 }
 
+/// An agent that is broken off goes on later from what it had made by then.
+fn is_interruption(outcome: v1::Outcome) -> bool {
+    match outcome {
+        v1::Outcome::TimedOut
+        | v1::Outcome::TurnLimit
+        | v1::Outcome::BudgetLimit
+        | v1::Outcome::Killed
+        | v1::Outcome::UsageLimit
+        | v1::Outcome::Overloaded
+        | v1::Outcome::Unreachable => true,
+        v1::Outcome::Unspecified
+        | v1::Outcome::Succeeded
+        | v1::Outcome::Failed
+        | v1::Outcome::Skipped
+        | v1::Outcome::Conflict
+        | v1::Outcome::Denied
+        | v1::Outcome::Refused
+        | v1::Outcome::Nonsense
+        | v1::Outcome::BadCredentials => false,
+    }
+}
+
 /// Stores what the task changed.
 async fn keep(
     context: &WorkContext,
@@ -173,7 +197,7 @@ async fn keep(
 ) -> Result<v1::Report, Ending> {
     let (workspace, changes) = context.guard(workspace.changes()).await?;
     match changes {
-        Err(error) => fail(&mut report, format!("the result: {error}")),
+        Err(error) => fail_success(&mut report, format!("the result: {error}")),
         Ok((changes, mut blobs)) if !changes.is_empty() => {
             let encoded = Blob::of_bytes(changes.encode());
             report.changes = encoded.digest().to_string();
@@ -183,11 +207,13 @@ async fn keep(
             // finished work waits for it, and a late result may still be within its right.
             if let Err(error) = context.blobs.publish(blobs).await {
                 report.changes.clear();
-                fail(&mut report, format!("the result cannot be stored: {error}"));
+                fail_success(&mut report, format!("the result cannot be stored: {error}"));
             }
         }
         // It was denied something and left nothing behind: that is no success, whatever it says.
-        Ok(_) if !report.findings.is_empty() && keeps_changes => {
+        Ok(_)
+            if report.outcome() == v1::Outcome::Succeeded && !report.findings.is_empty() && keeps_changes =>
+        {
             report.set_outcome(v1::Outcome::Denied);
             let first = report.findings.first().map(|finding| finding.text.clone()).unwrap_or_default();
             report.summary = format!("it changed nothing, and was denied: {first}");
@@ -198,6 +224,15 @@ async fn keep(
         workspace.remove().await;
     }
     Ok(report)
+}
+
+/// What was interrupted keeps its own reason, and begins afresh.
+fn fail_success(report: &mut v1::Report, why: String) {
+    if report.outcome() == v1::Outcome::Succeeded {
+        fail(report, why);
+    } else {
+        tracing::warn!("what an interrupted agent made is lost: {why}");
+    }
 }
 
 fn fail(report: &mut v1::Report, why: impl ToString) {

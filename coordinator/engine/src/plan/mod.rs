@@ -330,6 +330,7 @@ impl TaskRow {
             spent: crate::row::Usage::default(),
             budget: crate::spec::Budget::default(),
             result: None,
+            own: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     effect::{Change, Event, EventKind, Message, VerdictRow, VerdictSource},
     ids::{LeaseId, TaskIx, Utc, WaveIx},
-    row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, Report, TaskResult, Usage, Verdict},
+    row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, OwnWork, Report, TaskResult, Usage, Verdict},
     spec::{Budget, OnLost},
     state::{LeaseState, PauseReason, PlanState, ReleaseReason, TaskBlock, TaskState, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
@@ -54,6 +54,12 @@ impl Plan {
             report: Box::new(report.clone()),
         });
         ctx.send(&row.worker, Message::Accepted { lease: id });
+        if let LeaseWork::Task { task, .. } = row.work
+            && !was_lost
+            && report.outcome.is_interruption()
+        {
+            self.keep_interrupted(ctx, &row, task, &report);
+        }
         if let Some(trouble) = trouble {
             self.on_account_trouble(ctx, &row, trouble, &report.summary, was_lost);
             return;
@@ -63,6 +69,17 @@ impl Plan {
             LeaseWork::Integrate => self.on_integrated(ctx, &row, report),
             LeaseWork::Validate { .. } => self.on_validated(ctx, &row, report),
             LeaseWork::Coordinate { .. } => self.on_counsel(ctx, &row, &report),
+        }
+    }
+
+    /// An agent was broken off: what it had made by then is not lost with its directory. Of one that gives
+    /// evidence only nothing is taken.
+    fn keep_interrupted(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, task: TaskIx, report: &Report) {
+        let state = &self.tasks[task.at()];
+        let is_taken = self.shape.tasks[task.at()].agent && !state.evidence_only && report.changes.is_some();
+        if is_taken && state.state == TaskState::Leased {
+            let own = OwnWork { changes: report.changes, base: row.base };
+            self.adjust_task(ctx, task, |task| task.own = Some(own));
         }
     }
 
@@ -111,7 +128,7 @@ impl Plan {
             }
             AccountState::Refused => {
                 let text = format!(
-                    "{account} is not accepted ({}): mend its credentials on the worker, then restart the worker or                      run `wavegate accounts clear {} {}`",
+                    "{account} is not accepted ({}): mend its credentials on the worker, then restart the worker or run `wavegate accounts clear {} {}`",
                     changed.note, account.runner, account.fingerprint
                 );
                 (EventKind::AccountRefused, text)
@@ -252,6 +269,7 @@ impl Plan {
                 (changes, base) = (old.changes, old.base);
             }
             let result = TaskResult { lease: row.id, attempt, worker, changes, base };
+            task.own = Some(OwnWork { changes, base });
             task.evidence_only = false;
             task.result = Some(result);
         });

@@ -251,6 +251,7 @@ impl Plan {
             row.rejections = 0;
             row.evidence_only = false;
             row.awaits_counsel = false;
+            row.own = None;
         });
         self.return_dependents(ctx, &[task].into());
     }

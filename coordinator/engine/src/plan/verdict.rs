@@ -151,7 +151,8 @@ impl Plan {
         let dependents: BTreeSet<_> = returned.iter().flat_map(|task| self.all_dependents(*task)).collect();
         for task in dependents.difference(returned) {
             if self.tasks[task.at()].state == TaskState::Submitted {
-                self.change_task(ctx, *task, TaskEvent::Returned { not_before: None }, |_| {});
+                // It was built on what is done again: what it made begins anew, too.
+                self.change_task(ctx, *task, TaskEvent::Returned { not_before: None }, |row| row.own = None);
                 let mut event = self.task_event(EventKind::TaskReturned, *task);
                 event.reason = "dependency".to_owned();
                 ctx.emit(event);

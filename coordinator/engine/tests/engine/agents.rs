@@ -236,6 +236,39 @@ fn a_rework_goes_on_from_the_agents_own_result() {
 }
 
 #[test]
+fn an_interrupted_agent_goes_on_from_what_it_had_made() {
+    let mut world = with_agent(one_wave(&["A"]).agents().workspace(WorkspaceKind::Dir), Mode::Standard);
+    world.take_grants();
+    let limited = in_trouble(Outcome::UsageLimit, Some(1_000));
+    world.finish("A", wavegate_engine::Report { changes: Some(digest(3)), ..limited });
+    world.pass_with(1_000, &["w1"]);
+    let grants = world.take_grants();
+    let WorkBrief::Task { own: Some(own), .. } = &grants[0].brief else { panic!("{grants:?}") };
+    assert_eq!(own.changes, Some(digest(3)));
+}
+
+#[test]
+fn what_was_built_on_work_that_goes_back_begins_anew() {
+    let plan = one_wave(&["A", "B"]).needs("B", &["A"]).agents().workspace(WorkspaceKind::Dir);
+    let mut world = with_agent(plan, Mode::Standard);
+    world.take_grants();
+    world.finish("A", changed(1));
+    world.take_grants();
+    world.finish("B", changed(2));
+    world.take_grants();
+    world.finish("integrate W1", candidate(9));
+    world.take_grants();
+    world.judge("W1", rejected(&["A"]));
+    world.take_grants();
+    world.finish("triage W1", counsel("claude-sonnet-5-5"));
+    let again = world.take_grants();
+    assert!(matches!(&again[0].brief, WorkBrief::Task { own: Some(_), .. }), "A mends its own result");
+    world.finish("A", changed(3));
+    let again = world.take_grants();
+    assert!(matches!(&again[0].brief, WorkBrief::Task { own: None, .. }), "B was built on the old one");
+}
+
+#[test]
 fn a_task_over_its_own_budget_pauses_the_plan_until_it_is_given_more() {
     let plan = one_wave(&["A", "B"]).agents().task("A", |task| task.budget.micro_usd = Some(500_000));
     let mut world = with_agent(plan, Mode::Standard);

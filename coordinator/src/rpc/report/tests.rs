@@ -73,6 +73,7 @@ fn task(ix: u32, depends_on: &[u32], attempts: Vec<LeaseDetail>) -> TaskDetail {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        own: None,
         result: None,
     };
     TaskDetail { ix: TaskIx(ix), spec, row, attempts }

@@ -97,6 +97,10 @@ CREATE TABLE wg_tasks (
     result_worker TEXT,
     result_changes TEXT,
     result_base TEXT,
+    -- What an agent's attempts have made so far, where the next one goes on from it.
+    has_own INTEGER NOT NULL DEFAULT 0,
+    own_changes TEXT,
+    own_base TEXT,
     PRIMARY KEY (plan_id, ix)
 ) STRICT;
 

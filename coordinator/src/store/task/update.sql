@@ -19,5 +19,8 @@ SET
     result_attempt = :result_attempt,
     result_worker = :result_worker,
     result_changes = :result_changes,
-    result_base = :result_base
+    result_base = :result_base,
+    has_own = :has_own,
+    own_changes = :own_changes,
+    own_base = :own_base
 WHERE plan_id = :plan AND ix = :ix AND state = :was

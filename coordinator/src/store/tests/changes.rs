@@ -61,6 +61,7 @@ fn pending() -> TaskRow {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        own: None,
         result: None,
     }
 }
@@ -149,6 +150,7 @@ fn every_state_of_a_task_is_read_back_with_its_result() {
             base: (!has_changes).then(|| digest(7)),
         };
         let row = TaskRow {
+            own: None,
             awaits_counsel: false,
             budget: Default::default(),
             spent: Default::default(),

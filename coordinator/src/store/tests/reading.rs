@@ -54,6 +54,7 @@ fn a_summary_counts_waves_tasks_and_everything_that_was_used() {
             losses: 0,
             rejections: 0,
             evidence_only: false,
+            own: None,
             result: None,
         };
         Change::Task { plan, task: TaskIx(ix), was: "pending", row }

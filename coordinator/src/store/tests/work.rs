@@ -117,6 +117,7 @@ fn validation_brings_each_task_with_the_claim_of_the_result_that_counts() {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        own: None,
         result: Some(result),
     };
     world.write(&[

@@ -180,6 +180,9 @@ fn update_task(
         ":result_worker": result.map(|result| result.worker.to_string()),
         ":result_changes": result.and_then(|result| text(result.changes)),
         ":result_base": result.and_then(|result| text(result.base)),
+        ":has_own": row.own.is_some(),
+        ":own_changes": row.own.and_then(|own| text(own.changes)),
+        ":own_base": row.own.and_then(|own| text(own.base)),
     })?;
     let state = "SELECT state FROM wg_tasks WHERE plan_id = ?1 AND ix = ?2";
     let what = || format!("task number {} of plan {plan}", task.0);
