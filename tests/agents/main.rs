@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod cluster;
+mod direct;
+mod endings;
 mod example;
 mod ledger;
 mod modes;

@@ -1,66 +1,69 @@
 //! The stand-in and a real program understand each other: without that the other tests mean nothing.
 
-use std::process::{Command, Stdio};
+use crate::direct::{Direct, Said};
 
-use serde_json::Value;
-use wavegate_tests::{ACCOUNT, AgentPrograms, Home, model_api::ModelApi};
-
-fn ask(prompt: &str, args: &[&str]) -> (ModelApi, Vec<Value>, String) {
-    let home = Home::new(
-        env!("CARGO_BIN_EXE_wavegate-under-test"),
-        env!("CARGO_BIN_EXE_wavegate-worker-under-test"),
+/// The program's figures of each model are the stand-in's.
+#[track_caller]
+fn assert_counted(direct: &Direct, said: &Said, of: &str) {
+    let (model, counted) = direct.api.totals().into_iter().next().unwrap();
+    let told = &said.result()[of][&model];
+    let number = |name: &str| told[name].as_u64().unwrap_or_else(|| panic!("no {name}: {said:?}"));
+    assert_eq!(
+        [number("inputTokens"), number("outputTokens")],
+        [counted.input, counted.output],
+        "{}",
+        said.result()
     );
-    let home = home.unwrap();
-    let (api, programs) = (ModelApi::start().unwrap(), AgentPrograms::find().unwrap());
-    let env = programs.environment(&home, &api, ACCOUNT).unwrap();
-    std::fs::create_dir_all(home.path("work")).unwrap();
-    let ran = Command::new(&programs.claude)
-        .args([
-            "-p",
-            prompt,
-            "--output-format",
-            "stream-json",
-            "--verbose",
-            "--permission-mode",
-            "acceptEdits",
-        ])
-        .args(args)
-        .env_clear()
-        .envs(env)
-        .env("HOME", home.path(""))
-        .current_dir(home.path("work"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let lines = String::from_utf8_lossy(&ran.stdout);
-    let events = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let file = std::fs::read_to_string(home.path("work/a.txt")).unwrap_or_default();
-    (api, events, file)
+    assert_eq!(
+        [number("cacheReadInputTokens"), number("cacheCreationInputTokens")],
+        [counted.cache_read, counted.cache_write]
+    );
 }
 
 #[test]
 #[ignore = "needs the agents' programs: .ci/agents installs them"]
 fn a_script_is_done_and_counted_as_the_program_counts_it() {
+    let direct = Direct::new();
     let schema = r#"{"type":"object","properties":{"summary":{"type":"string"}},"required":["summary"]}"#;
-    let (api, events, file) =
-        ask("go [[model: write a.txt|hello ;; json {\"summary\":\"wrote it\"}]]", &["--json-schema", schema]);
-    let result = events.last().unwrap();
-    assert_eq!(file, "hello", "{result}");
-    assert_eq!(result["structured_output"]["summary"], "wrote it", "{result}");
-    let (model, counted) = api.totals().into_iter().next().unwrap();
-    let told = &result["modelUsage"][&model];
-    let number = |name: &str| told[name].as_u64().unwrap();
-    assert_eq!(number("inputTokens"), counted.input, "{result}");
-    assert_eq!(number("outputTokens"), counted.output);
-    assert_eq!(number("cacheReadInputTokens"), counted.cache_read);
-    assert_eq!(number("cacheCreationInputTokens"), counted.cache_write);
-    assert!(counted.calls >= 2 && counted.cache_read > 0);
+    let prompt = r#"go [[model: write a.txt|hello ;; write b.txt|there ;; json {"summary":"wrote both"}]]"#;
+    let said = direct.ask(prompt, &["--json-schema", schema]);
+    assert_eq!(
+        (direct.home.read("work/a.txt"), direct.home.read("work/b.txt")),
+        ("hello".into(), "there".into())
+    );
+    assert_eq!(said.result()["structured_output"]["summary"], "wrote both");
+    assert_counted(&direct, &said, "modelUsage");
+    let calls = direct.api.answered();
+    assert!(calls.len() >= 3 && calls.iter().any(|call| call.usage.cache_read > 0));
+    assert_eq!(direct.api.sessions(), [said.result()["session_id"].as_str().unwrap().to_owned()].into());
 }
 
 #[test]
 #[ignore = "needs the agents' programs: .ci/agents installs them"]
-fn another_model_that_answers_shows_in_the_programs_words() {
-    let (_api, events, _) = ask("go [[model: answer-as claude-sonnet-5-5 ;; say hi]]", &["--model", "opus"]);
-    let said = events.iter().find(|event| event["type"] == "assistant").unwrap();
-    assert_eq!(said["message"]["model"], "claude-sonnet-5-5", "{said}");
+fn a_resumed_session_does_its_rework_and_its_figures_go_on() {
+    let direct = Direct::new();
+    let first = direct.ask("go [[model: write a.txt|bad]] [[rework: bash printf good > a.txt]]", &[]);
+    assert_eq!(direct.home.read("work/a.txt"), "bad");
+    let before = direct.api.totals().into_values().next().unwrap();
+    let session = first.result()["session_id"].as_str().unwrap().to_owned();
+    let again = direct.ask("mend it", &["--resume", &session, "--allowedTools", "Bash"]);
+    assert_eq!(direct.home.read("work/a.txt"), "good");
+    assert_eq!(again.result()["session_id"], session.as_str());
+    assert_counted(&direct, &again, "modelUsage");
+    let (model, all) = direct.api.totals().into_iter().next().unwrap();
+    let own = &again.result()["model_usage_since_last_result"][&model];
+    assert_eq!(own["outputTokens"], all.output - before.output, "of this run alone: {own}");
+}
+
+#[test]
+#[ignore = "needs the agents' programs: .ci/agents installs them"]
+fn another_model_that_answers_shows_in_the_messages_alone() {
+    let direct = Direct::new();
+    let said = direct.ask("go [[model: answer-as claude-sonnet-5-5 ;; say hi]]", &["--model", "opus"]);
+    assert_eq!(said.models(), ["claude-sonnet-5-5"]);
+    assert_eq!(said.system("init")[0]["model"], "claude-opus-5-5", "what was asked for");
+    // The figures, and so the cost, are booked to the model that was asked for.
+    let usage = said.result()["modelUsage"].as_object().unwrap();
+    assert_eq!(usage.keys().collect::<Vec<_>>(), ["claude-opus-5-5"]);
+    assert!(direct.api.totals().contains_key("claude-sonnet-5-5"));
 }

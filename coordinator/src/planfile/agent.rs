@@ -80,10 +80,14 @@ pub(super) fn tools(field: &Field<'_>, report: &mut Report) -> Vec<String> {
     tools
 }
 
+/// The runner that a model belongs to, where the given one has another vendor's models alone.
+pub(super) fn other_runner(runner: &str, model: &str) -> Option<&'static str> {
+    model::runner_of(model).filter(|other| *other != runner && ONE_VENDOR.contains(&runner))
+}
+
 /// Warns where a program is asked for a model of another vendor.
 pub(super) fn note_foreign_model(what: &str, runner: &str, model: &Placed<String>, report: &mut Report) {
-    let other = model::runner_of(&model.value).filter(|other| *other != runner);
-    if let Some(other) = other.filter(|_| ONE_VENDOR.contains(&runner)) {
+    if let Some(other) = other_runner(runner, &model.value) {
         report.warning(
             model.place,
             format!(

@@ -79,9 +79,20 @@ impl Settings {
         Self { runner: None, model: None, permissions: None, allowed_tools: None, ..self }
     }
 
-    /// These, and the defaults where they say nothing. A list replaces the default's list.
+    /// These, and the defaults where they say nothing. A list replaces the default's list. A runner and a
+    /// model belong together: one that is written here is not given another vendor's default of the other.
     pub(super) fn or(self, defaults: &Self) -> Self {
-        let d = defaults.clone();
+        let mut d = defaults.clone();
+        match (&self.runner, &self.model) {
+            (None, Some(model)) => {
+                d.runner =
+                    d.runner.filter(|runner| agent::other_runner(&runner.value, &model.value).is_none());
+            }
+            (Some(runner), None) => {
+                d.model = d.model.filter(|model| agent::other_runner(&runner.value, &model.value).is_none());
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
         Self {
             runner: self.runner.or(d.runner),
             model: self.model.or(d.model),

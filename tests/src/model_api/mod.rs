@@ -9,6 +9,8 @@ mod record;
 mod reply;
 mod responses;
 mod script;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,6 +76,14 @@ enum Account {
     Refused,
 }
 
+/// A call that is being answered. Its end is recorded also where its program goes away meanwhile: then
+/// the server drops what it does for it.
+#[derive(Debug)]
+struct Open<'world> {
+    world: &'world World,
+    at: usize,
+}
+
 impl ModelApi {
     /// Starts on a free port.
     pub fn start() -> anyhow::Result<Self> {
@@ -121,7 +131,7 @@ impl ModelApi {
         self.world.lock().accounts.remove(key);
     }
 
-    /// Every call so far, in order.
+    /// Every call so far, in the order of their coming; those that wait, too.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.world.lock().calls.clone()
@@ -131,6 +141,12 @@ impl ModelApi {
     #[must_use]
     pub fn answered(&self) -> Vec<Call> {
         self.calls().into_iter().filter(Call::is_answered).collect()
+    }
+
+    /// The sessions that any call came from.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeSet<String> {
+        self.calls().into_iter().map(|call| call.session).collect()
     }
 
     /// What each model used, by the name that it answered under.
@@ -166,10 +182,11 @@ impl World {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn record(&self, call: Call, reply: &Reply) {
-        let (status, answered, usage) = (reply.status(), reply.model().to_owned(), reply.usage());
-        let ended_ms = self.now_ms();
-        self.lock().calls.push(Call { status, answered, usage, ended_ms, ..call });
+    /// Records a call that has come, before anything is done for it.
+    fn open(&self, call: Call) -> Open<'_> {
+        let mut inner = self.lock();
+        inner.calls.push(call);
+        Open { world: self, at: inner.calls.len() - 1 }
     }
 
     fn trouble(&self, key: &str) -> Option<Reply> {
@@ -208,6 +225,21 @@ impl World {
     }
 }
 
+impl Open<'_> {
+    fn answer(self, reply: &Reply) {
+        let call = &mut self.world.lock().calls[self.at];
+        (call.status, call.usage) = (reply.status(), reply.usage());
+        reply.model().clone_into(&mut call.answered);
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let now_ms = self.world.now_ms();
+        self.world.lock().calls[self.at].ended_ms = Some(now_ms);
+    }
+}
+
 async fn answer(
     State(world): State<Arc<World>>,
     method: Method,
@@ -216,7 +248,8 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     match (method, uri.path()) {
-        (Method::HEAD | Method::GET, "/" | "/v1/models") => StatusCode::OK.into_response(),
+        (Method::HEAD | Method::GET, "/") => StatusCode::OK.into_response(),
+        (Method::GET, "/v1/models") => axum::response::Json(models()).into_response(),
         (Method::POST, "/v1/messages/count_tokens") => {
             axum::response::Json(serde_json::json!({ "input_tokens": body.len() / 4 })).into_response()
         }
@@ -226,15 +259,24 @@ async fn answer(
     }
 }
 
+/// Those that the programs' short names stand for.
+fn models() -> Value {
+    let model = |id: &str| serde_json::json!({ "type": "model", "id": id, "display_name": id });
+    let data = ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"].map(model);
+    serde_json::json!({ "data": data, "has_more": false })
+}
+
 async fn messages(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let plan = script::plan(&request, &world.scripts);
     let call = Call::begun(world.now_ms(), headers, &request, &plan);
-    let reply = match world.trouble(&call.account) {
+    let (account, session) = (call.account.clone(), call.session.clone());
+    let open = world.open(call);
+    let reply = match world.trouble(&account) {
         Some(reply) => reply,
-        None => do_step(world, &request, &plan, &call.session, body.len()).await,
+        None => do_step(world, &request, &plan, &session, body.len()).await,
     };
-    world.record(call, &reply);
+    open.answer(&reply);
     reply.into_response(request["stream"] == true)
 }
 
@@ -242,11 +284,13 @@ fn other_dialect(world: &World, headers: &HeaderMap, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let plan = script::plan(&responses::translated(&request), &world.scripts);
     let call = Call::begun(world.now_ms(), headers, &request, &plan);
-    let (reply, items) = match world.trouble(&call.account) {
+    let trouble = world.trouble(&call.account);
+    let open = world.open(call);
+    let (reply, items) = match trouble {
         Some(reply) => (reply, Vec::new()),
         None => responses::reply(&request, &plan, body.len()),
     };
-    world.record(call, &reply);
+    open.answer(&reply);
     if reply.status() == 200 {
         return responses::stream(&items, reply.usage());
     }

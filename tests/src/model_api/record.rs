@@ -12,14 +12,15 @@ use super::script::{Plan, Role};
 pub struct Call {
     /// Since the start, in milliseconds.
     pub began_ms: u64,
-    pub ended_ms: u64,
+    /// When its answer was made, or its program went away; None while it waits.
+    pub ended_ms: Option<u64>,
     /// The key that it came with.
     pub account: String,
     pub session: String,
     /// The model that was asked for, and the one that the answer names; empty without an answer.
     pub asked: String,
     pub answered: String,
-    /// The HTTP status.
+    /// The HTTP status; 0 without an answer: it waits, or its program went away before there was one.
     pub status: u16,
     pub usage: Usage,
     pub role: Role,
@@ -38,7 +39,7 @@ impl Call {
         let bearer = header("authorization").trim_start_matches("Bearer ").to_owned();
         Self {
             began_ms,
-            ended_ms: began_ms,
+            ended_ms: None,
             account: either(header("x-api-key"), bearer),
             session: either(header("x-claude-code-session-id"), header("session_id")),
             asked: request["model"].as_str().unwrap_or_default().to_owned(),
@@ -100,12 +101,13 @@ pub(super) fn totals(calls: &[Call]) -> BTreeMap<String, Usage> {
     totals
 }
 
-/// A session is at work from its first call to the end of its last.
+/// A session is at work from its first call to the end of its last; one whose call waits, is still.
 pub(super) fn most_at_once(calls: &[Call]) -> usize {
     let mut spans: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for call in calls {
-        let span = spans.entry(&call.session).or_insert((call.began_ms, call.ended_ms));
-        *span = (span.0.min(call.began_ms), span.1.max(call.ended_ms));
+        let ended_ms = call.ended_ms.unwrap_or(u64::MAX);
+        let span = spans.entry(&call.session).or_insert((call.began_ms, ended_ms));
+        *span = (span.0.min(call.began_ms), span.1.max(ended_ms));
     }
     let starts: BTreeSet<u64> = spans.values().map(|span| span.0).collect();
     let open_at = |at: u64| spans.values().filter(|span| span.0 <= at && at < span.1).count();
@@ -119,7 +121,7 @@ mod tests {
     fn call(session: &str, began_ms: u64, ended_ms: u64) -> Call {
         Call {
             began_ms,
-            ended_ms,
+            ended_ms: Some(ended_ms),
             account: String::new(),
             session: session.to_owned(),
             asked: String::new(),
@@ -134,6 +136,12 @@ mod tests {
     #[test]
     fn sessions_overlap_from_their_first_call_to_their_last() {
         let calls = [call("a", 0, 1), call("b", 2, 3), call("a", 5, 6), call("c", 6, 7)];
+        assert_eq!(most_at_once(&calls), 2);
+    }
+
+    #[test]
+    fn a_session_whose_call_waits_is_at_work() {
+        let calls = [Call { ended_ms: None, ..call("a", 0, 0) }, call("b", 5, 6)];
         assert_eq!(most_at_once(&calls), 2);
     }
 

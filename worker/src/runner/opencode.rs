@@ -23,6 +23,9 @@ pub const NAME: &str = "opencode";
 /// Where its program reads what is permitted.
 const PERMISSION: &str = "OPENCODE_PERMISSION";
 
+/// Where it reads config without a file.
+const CONFIG_CONTENT: &str = "OPENCODE_CONFIG_CONTENT";
+
 /// Keys of the providers that it knows.
 const KEYS: [&str; 9] = [
     "ANTHROPIC_API_KEY",
@@ -108,11 +111,32 @@ impl Runner for Opencode {
 }
 
 fn env(ask: &Ask<'_>) -> Vec<(String, String)> {
-    let ours =
-        [(PERMISSION, permission(ask.work).to_string()), ("OPENCODE_DISABLE_AUTOUPDATE", "1".to_owned())];
+    let mut ours =
+        vec![(PERMISSION, permission(ask.work).to_string()), ("OPENCODE_DISABLE_AUTOUPDATE", "1".to_owned())];
+    if ask.work.permissions() != Permissions::Full {
+        // What the workspace says of itself would be run: its plugins are code, its servers commands, and
+        // an agent may have written them.
+        ours.push(("OPENCODE_DISABLE_PROJECT_CONFIG", "1".to_owned()));
+    }
+    if ask.work.permissions() == Permissions::Edit || ask.work.permissions() == Permissions::Unspecified {
+        let said = ask.env.iter().find(|(name, _)| name == CONFIG_CONTENT).map(|(_, value)| value.as_str());
+        ours.extend(with_instructions(said, ask.cwd).map(|config| (CONFIG_CONTENT, config)));
+    }
     let is_ours = |name: &str| ours.iter().any(|(known, _)| *known == name);
     let kept: Vec<_> = ask.env.iter().filter(|(name, _)| !is_ours(name)).cloned().collect();
-    kept.into_iter().chain(ours.map(|(name, value)| (name.to_owned(), value))).collect()
+    kept.into_iter().chain(ours.into_iter().map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// The operator's config, or an empty one, with the workspace's instructions: these are words alone. None
+/// where the operator's names instructions of its own, or cannot be read.
+fn with_instructions(config: Option<&str>, workspace: &Path) -> Option<String> {
+    let mut config: Map<String, Value> = serde_json::from_str(config.unwrap_or("{}")).ok()?;
+    if config.contains_key("instructions") {
+        return None;
+    }
+    let files = ["AGENTS.md", "CLAUDE.md"].map(|name| workspace.join(name).display().to_string());
+    config.insert("instructions".to_owned(), json!(files));
+    Some(Value::Object(config).to_string())
 }
 
 /// It has no sandbox, so that a command could do anything: without all permissions there are none.

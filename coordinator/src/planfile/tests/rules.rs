@@ -80,11 +80,21 @@ fn a_model_tells_the_runner_where_none_is_written() {
         ("effort: 1", "{model: gemini-3-pro-preview}", "gemini"),
         ("model: mystery", "{}", "claude"),
         ("model: opus", "{runner: opencode}", "opencode"),
+        ("model: gpt-5.3-codex", "{runner: claude}", "codex"),
         ("runner: claude, model: gpt-5.3-codex", "{}", "claude"),
     ] {
         let source = one_task(&format!("do: hello, {fields}")) + &format!("defaults: {defaults}\n");
         let spec = read_plain(&source).spec.unwrap();
         assert_eq!(spec.waves[0].tasks[0].runner, runner, "{fields} {defaults}");
+    }
+}
+
+#[test]
+fn a_task_of_another_runner_is_not_given_the_default_model() {
+    for (fields, model) in [("runner: codex", None), ("runner: claude", Some("opus"))] {
+        let source = one_task(&format!("do: hello, {fields}")) + "defaults: {model: opus}\n";
+        let spec = read_plain(&source).spec.unwrap();
+        assert_eq!(spec.waves[0].tasks[0].model.as_deref(), model, "{fields}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a talk used: counted call by call from the stream while it runs, and by the program's own
 //! figures at its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use wavegate_proto::v1::ModelUsage;
@@ -83,11 +83,29 @@ impl Ledger {
         let own = result.get("model_usage_since_last_result").filter(|own| own.is_object()).map(by_model);
         let own = own.or_else(|| Some(since(all.as_ref()?, &self.counters)));
         if let Some(own) = own {
-            own.iter().for_each(|usage| add(&mut self.settled, usage));
+            self.by_who_answered(own).iter().for_each(|usage| add(&mut self.settled, usage));
             self.closed.clear();
             self.open.clear();
         }
         self.counters = all.unwrap_or_else(|| std::mem::take(&mut self.counters));
+    }
+
+    /// A result names the models that were asked, the calls those that answered. Where one that was asked
+    /// never answered and one answered that was not asked, what was used is the latter's, at its own price.
+    fn by_who_answered(&self, mut own: Vec<ModelUsage>) -> Vec<ModelUsage> {
+        let answered: BTreeSet<_> =
+            self.closed.keys().chain(self.open.values().map(|call| &call.model)).collect();
+        let asked: Vec<_> = own.iter().map(|usage| plain(&usage.model).to_owned()).collect();
+        let mut others = answered.iter().filter(|model| !asked.iter().any(|name| *name == plain(model)));
+        let mut silent =
+            own.iter_mut().filter(|usage| !answered.iter().any(|model| plain(model) == plain(&usage.model)));
+        if let (Some(usage), Some(other), None, None) =
+            (silent.next(), others.next(), silent.next(), others.next())
+        {
+            usage.model = (*other).clone();
+            usage.cost_micro_usd = None;
+        }
+        own
     }
 
     /// What was used so far, by model; a call that runs still counts with what it told. The cost is known
@@ -141,10 +159,16 @@ fn by_model(models: &Value) -> Vec<ModelUsage> {
             tokens_out: usage["outputTokens"].as_u64().unwrap_or(0),
             cache_read: usage["cacheReadInputTokens"].as_u64().unwrap_or(0),
             cache_write: usage["cacheCreationInputTokens"].as_u64().unwrap_or(0),
-            cost_micro_usd: usage["costUSD"].as_f64().and_then(micro_usd),
+            cost_micro_usd: cost_of(usage),
             calls: 0,
         })
         .collect();
     models.sort_by(|one, other| one.model.cmp(&other.model));
     models
+}
+
+/// For a model that it does not know the program prints a cost at another one's prices, and says so: only
+/// what is by the list is a cost.
+fn cost_of(usage: &Value) -> Option<u64> {
+    usage["costUSD"].as_f64().filter(|_| usage["costBasis"] == "list").and_then(micro_usd)
 }

@@ -17,6 +17,9 @@ const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 /// What an agent that only looks may use.
 const LOOKING: [&str; 3] = ["Read", "Grep", "Glob"];
 
+/// Makes the program read the instructions (`CLAUDE.md`) of directories that are added by a flag.
+const HEARS_ADDED: &str = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
+
 const ALWAYS: [&str; 5] = [
     "--print",
     "--output-format=stream-json",
@@ -78,13 +81,22 @@ fn permitted(ask: &Ask<'_>) -> Vec<String> {
     let allowed = &ask.work.allowed_tools;
     let mut args = match ask.work.permissions() {
         Permissions::Read => looking(allowed),
-        // Writes outside of the directory and every command that is not read-only are denied, since
-        // there is nobody to ask.
-        Permissions::Edit | Permissions::Unspecified => vec!["--permission-mode=acceptEdits".to_owned()],
+        Permissions::Edit | Permissions::Unspecified => editing(ask.cwd),
         Permissions::Full => vec!["--permission-mode=bypassPermissions".to_owned()],
     };
     args.extend(allowed.iter().map(|tool| format!("--allowedTools={tool}")));
     args
+}
+
+/// Writes outside of the directory and every command that is not read-only are denied, since there is
+/// nobody to ask. Nor may the workspace allow them: its settings could give rights, its hooks and servers
+/// are commands, and an agent may have written them. Its instructions are heard all the same.
+fn editing(workspace: &Path) -> Vec<String> {
+    vec![
+        "--permission-mode=acceptEdits".to_owned(),
+        "--setting-sources=user".to_owned(),
+        format!("--add-dir={}", workspace.display()),
+    ]
 }
 
 /// Tools that are not named are not there at all: a mode alone would let read-only commands run. What the
@@ -104,10 +116,13 @@ fn looking(allowed: &[String]) -> Vec<String> {
 }
 
 fn env(ask: &Ask<'_>) -> Vec<(String, String)> {
-    let ours = ["DISABLE_AUTOUPDATER", "IS_SANDBOX"];
+    let ours = ["DISABLE_AUTOUPDATER", "IS_SANDBOX", HEARS_ADDED];
     let mut env: Vec<_> =
         ask.env.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned().collect();
     env.push(("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned()));
+    if matches!(ask.work.permissions(), Permissions::Edit | Permissions::Unspecified) {
+        env.push((HEARS_ADDED.to_owned(), "1".to_owned()));
+    }
     // Without it the program refuses to give root all permissions; the operator has given them.
     if ask.work.permissions() == Permissions::Full && rustix::process::geteuid().is_root() {
         env.push(("IS_SANDBOX".to_owned(), "1".to_owned()));

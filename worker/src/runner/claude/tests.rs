@@ -301,6 +301,7 @@ fn an_order_holds_what_was_asked_and_the_prompt_is_a_file() {
         "--json-schema={}",
         "--max-budget-usd=1.250000",
         "--permission-mode=acceptEdits",
+        "--setting-sources=user",
     ] {
         assert!(order.args.iter().any(|one| one == arg), "{arg} is not in {:?}", order.args);
     }
@@ -351,4 +352,27 @@ fn usage_of_a_run_is_the_sum_of_its_models() {
     let usage = runner::usage_of(&hear("tool_round_trip").conclusion.models);
     let expected = v1::Usage { tokens_in: 200, tokens_out: 40, tokens_cached: 0, cost_micro_usd: Some(800) };
     assert_eq!(usage, expected);
+}
+
+#[test]
+fn a_cost_that_is_not_by_the_list_is_unknown() {
+    for basis in ["unknown", ""] {
+        let recording = recording("tool_round_trip")
+            .replace("\"costBasis\":\"list\"", &format!("\"costBasis\":\"{basis}\""));
+        let work = AgentWork::default();
+        let heard = hear_asked(&recording, &ask(&work, runner::Talk::Fresh { id: "s" }));
+        assert_eq!(heard.conclusion.models[0].cost_micro_usd, None);
+        assert_eq!(heard.conclusion.models[0].tokens_in, used(200, 40, 800, 2).tokens_in);
+    }
+}
+
+#[test]
+fn what_another_model_answered_is_booked_to_it_at_its_own_price() {
+    let recording = recording("tool_round_trip")
+        .replace("\"model\":\"claude-sonnet-5-5\"", "\"model\":\"claude-haiku-5-5\"");
+    let work = AgentWork::default();
+    let heard = hear_asked(&recording, &ask(&work, runner::Talk::Fresh { id: "s" }));
+    let expected =
+        ModelUsage { model: "claude-haiku-5-5".to_owned(), cost_micro_usd: None, ..used(200, 40, 800, 2) };
+    assert_eq!(heard.conclusion.models, [expected]);
 }

@@ -1,7 +1,7 @@
 use wavegate_proto::v1::Outcome;
 
 use super::*;
-use crate::runner::replay::{FRESH, Played, ended, fresh, order, play};
+use crate::runner::replay::{FRESH, Played, ask_for, ended, fresh, order, play};
 
 fn opencode() -> Opencode {
     Opencode::new("/opt/opencode".into(), vec!["--pure".to_owned()])
@@ -117,6 +117,33 @@ fn the_order_maps_permissions_model_and_session() {
     let (order, stdin) = order(&opencode(), &work(), Talk::Fresh { id: FRESH });
     let args = ["run", "--format=json", "--title=wavegate", "--model=anthropic/claude-sonnet-4-5", "--pure"];
     assert_eq!((order.args, stdin.as_str()), (args.map(str::to_owned).into(), "do"));
+}
+
+#[test]
+fn the_workspace_gives_words_and_no_code_unless_all_is_permitted() {
+    let env = |permissions: Permissions, said: &[(String, String)]| {
+        let work = AgentWork { permissions: permissions.into(), ..work() };
+        let dir = tempfile::tempdir().unwrap();
+        let ask = ask_for(&work, dir.path(), Talk::Fresh { id: FRESH });
+        let ask = Ask { cwd: Path::new("/files"), env: said, ..ask };
+        let env = opencode().order(&ask).unwrap().env;
+        let value = |name: &str| {
+            let values: Vec<_> = env.iter().filter(|(known, _)| known == name).collect();
+            assert!(values.len() < 2, "{name} is there twice");
+            values.first().map(|(_, value)| value.clone())
+        };
+        (value("OPENCODE_DISABLE_PROJECT_CONFIG"), value(CONFIG_CONTENT))
+    };
+    let one = || Some("1".to_owned());
+    let config = |text: &str| [(CONFIG_CONTENT.to_owned(), text.to_owned())];
+    assert_eq!(env(Permissions::Full, &[]), (None, None));
+    assert_eq!(env(Permissions::Read, &config("{}")), (one(), Some("{}".to_owned())));
+    let (disabled, said) = env(Permissions::Edit, &config(r#"{"share":"disabled"}"#));
+    let said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+    let instructions = ["/files/AGENTS.md", "/files/CLAUDE.md"];
+    assert_eq!((disabled, said), (one(), json!({ "share": "disabled", "instructions": instructions })));
+    let own = r#"{"instructions":["mine.md"]}"#;
+    assert_eq!(env(Permissions::Edit, &config(own)), (one(), Some(own.to_owned())));
 }
 
 #[test]
