@@ -14,11 +14,7 @@ use wavegate_engine::{
     spec::{PlanSpec, WorkspaceKind},
 };
 use wavegate_proto::v1;
-use wavegate_worker::{
-    WorkerConfig,
-    config::{Address, TokenSource},
-    doctor,
-};
+use wavegate_worker::{WorkerConfig, doctor};
 
 use super::{
     Options,
@@ -117,11 +113,7 @@ impl Backend for Program {
     }
 
     async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination> {
-        // Where it would connect to makes no difference to what the host has.
-        let nowhere = Address::Url(String::new());
-        let (token, state_dir) = (TokenSource::Local(PathBuf::new()), std::env::temp_dir());
-        let config = WorkerConfig::within(nowhere, token, state_dir, config, false)?;
-        let examination = doctor::examine(&config).await;
+        let examination = doctor::examine(&WorkerConfig::of_this_host(config)?).await;
         Ok(HostExamination {
             text: doctor::render(&examination),
             json: serde_json::to_value(&examination)?,

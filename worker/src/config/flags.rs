@@ -106,6 +106,11 @@ impl Flags {
 }
 
 impl WorkerConfig {
+    /// What the program would be here without flags, with this config file if one is given.
+    pub fn of_this_host(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Flags { config: file.map(Path::to_owned), ..Flags::default() }.resolve()
+    }
+
     /// A worker within another program: this coordinator and place, and what a config file says of runners,
     /// labels and the rest.
     pub fn within(
