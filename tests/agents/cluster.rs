@@ -28,8 +28,17 @@ impl Cluster {
         let account = account(name);
         let env = self.programs.environment(&self.home, &self.api, &account).unwrap();
         let label = format!("at={name}");
-        let args =
-            ["--role", roles, "--slots", slots, "--label", &label, "--allow-runner", "shell,claude,codex"];
+        let args = [
+            "--role",
+            roles,
+            "--slots",
+            slots,
+            "--label",
+            &label,
+            "--allow-runner",
+            "shell,claude,codex",
+            "--allow-full",
+        ];
         self.processes.push(self.home.worker_with(name, &args, &env).unwrap());
     }
 

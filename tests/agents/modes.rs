@@ -63,6 +63,6 @@ fn another_model_that_answers_for_the_coordinator_pauses_the_plan() {
         AND text = 'the coordinator''s tier is opus, but claude-sonnet-5-5 answered'";
     assert_eq!(cluster.home.count(said).unwrap(), 1, "{}", cluster.dump());
     let shown = cluster.wavegate(&["show", "1"]);
-    assert!(shown.contains("another model than the tier's answered for the coordinator"), "{shown}");
+    assert!(shown.contains("the coordinator's tier is opus, but claude-sonnet-5-5 answered"), "{shown}");
     assert!(!cluster.api.calls().iter().any(|call| call.role == Role::Task), "nothing began");
 }

@@ -99,3 +99,41 @@ fn work_is_judged_by_a_worker_that_did_not_do_it() {
                      WHERE v.kind='validate' AND t.kind='task'";
     assert_eq!(home.count(by_author).unwrap(), 0);
 }
+
+#[test]
+fn a_person_looks_at_the_candidate_judges_it_and_a_stale_word_is_refused() {
+    let home = home();
+    let (_coordinator, _worker) = served(&home, "4");
+    let source = "name: looked\nthor: external\nwaves:\n  - id: W1\n    tasks:\n      \
+                  - { id: T1-01, run: 'echo $WAVEGATE_ATTEMPT > out.txt', verify: ['true'] }\n";
+    let plan = home.write("plan.yaml", source).unwrap();
+    home.run(&["submit", plan.to_str().unwrap()]).unwrap();
+    home.run(&["approve", "looked", "--mode", "standard"]).unwrap();
+    let waits = |round: u64| {
+        wait_until(
+            "a candidate",
+            || home.dump(),
+            || {
+                let ran = home.run(&["candidates", "looked", "--json"]).unwrap();
+                let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+                let one = found.get(0).filter(|one| one["round"] == round)?;
+                one["candidate"].as_str().map(str::to_owned)
+            },
+        )
+    };
+    let first = waits(1);
+    let dir = home.path("first");
+    let ran = home.run(&["candidates", "looked", "--out", dir.to_str().unwrap()]).unwrap();
+    assert_eq!((ran.code, home.read("first/W1/out.txt").as_str()), (Some(0), "1\n"), "{ran:?}");
+
+    let word = ["verdict", "looked", "W1", "rejected", "--candidate", &first, "--finding", "T1-01=too small"];
+    assert_eq!(home.run(&word).unwrap().code, Some(0));
+    let second = waits(2);
+    assert_ne!(first, second);
+    let stale = home.run(&["verdict", "looked", "W1", "approved", "--candidate", &first]).unwrap();
+    assert_eq!(stale.code, Some(1), "{stale:?}");
+    assert!(stale.stderr.contains("does not wait for this verdict: it is validating, round 2"), "{stale:?}");
+    let ran = home.run(&["verdict", "looked", "W1", "approved", "--candidate", &second]).unwrap();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    home.wait_for_status("looked", "done");
+}

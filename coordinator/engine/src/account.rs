@@ -199,11 +199,18 @@ impl Accounts {
             tries: 0,
             note: String::new(),
         });
-        let doubled = timings.provider_wait_ms.saturating_mul(1 << row.tries.min(16));
+        // Several that meet the same trouble are one.
+        let is_news = !matches!(row.state, AccountState::Waiting { .. });
+        let before = if is_news { row.tries } else { row.tries.saturating_sub(1) };
+        let doubled = timings.provider_wait_ms.saturating_mul(1 << before.min(16));
+        // What a provider says is believed once; where it was wrong, it is not asked again and again.
+        let least = if before == 0 { 0 } else { doubled.min(timings.account_probe_ms) };
         let wait = match trouble {
-            Trouble::UsageLimit => retry_after_ms.unwrap_or(timings.account_probe_ms).min(MAX_WAIT_MS),
+            Trouble::UsageLimit => {
+                retry_after_ms.unwrap_or(timings.account_probe_ms).max(least).min(MAX_WAIT_MS)
+            }
             Trouble::Overloaded | Trouble::Unreachable => {
-                retry_after_ms.unwrap_or(doubled).min(timings.account_probe_ms)
+                retry_after_ms.unwrap_or(doubled).max(least).min(timings.account_probe_ms)
             }
             Trouble::BadCredentials => 0,
         };
@@ -219,7 +226,7 @@ impl Accounts {
                 AccountState::Waiting { trouble, until }
             }
         };
-        row.tries = row.tries.saturating_add(1);
+        row.tries = before.saturating_add(1);
         row.note = note.to_owned();
         row.clone()
     }
@@ -331,12 +338,35 @@ mod tests {
     fn an_overload_waits_longer_each_time_up_to_the_probe() {
         let mut accounts = in_trouble(Trouble::Overloaded, None);
         assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 30_000)));
-        for _ in 0..20 {
+        for tries in 2..20 {
+            accounts.on_time(Utc(i64::MAX));
             let row =
                 accounts.on_trouble(&account(), Trouble::Overloaded, None, "", NOW, &Timings::default());
-            assert!(row.tries > 1);
+            assert_eq!(row.tries, tries);
         }
         assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 15 * 60_000)));
+    }
+
+    #[test]
+    fn several_that_meet_one_overload_wait_no_longer_than_one() {
+        let mut accounts = in_trouble(Trouble::Overloaded, None);
+        for _ in 0..6 {
+            let row =
+                accounts.on_trouble(&account(), Trouble::Overloaded, None, "", NOW, &Timings::default());
+            assert_eq!(row.tries, 1);
+        }
+        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 30_000)));
+    }
+
+    #[test]
+    fn a_provider_that_says_soon_again_and_again_is_believed_once() {
+        let mut accounts = in_trouble(Trouble::UsageLimit, Some(200));
+        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 200)));
+        for wait in [60_000, 120_000, 240_000, 480_000, 900_000, 900_000] {
+            accounts.on_time(Utc(i64::MAX));
+            accounts.on_trouble(&account(), Trouble::UsageLimit, Some(200), "", NOW, &Timings::default());
+            assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + wait)));
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 
 use crate::{
     account::AccountRow,
+    estimate::KeptEstimates,
     ids::{Digest, LeaseId, PlanId, SessionId, TaskIx, WaveIx, WorkerId},
     row::{
-        Decision, Finding, LeaseRow, ModelUsage, OwnWork, PlanRow, Report, TaskRow, Verdict, WaveRow,
-        WorkerRow,
+        Counsel, Decision, Finding, LeaseRow, ModelUsage, OwnWork, PlanRow, Report, TaskRow, Verdict,
+        WaveRow, WorkerRow,
     },
     state::{Purpose, Tier},
     words::words,
@@ -29,6 +30,11 @@ pub enum Change {
         id: PlanId,
         was: &'static str,
         row: PlanRow,
+    },
+    /// What was estimated when the plan was approved.
+    Estimated {
+        plan: PlanId,
+        estimates: Box<KeptEstimates>,
     },
     Wave {
         plan: PlanId,
@@ -58,6 +64,11 @@ pub enum Change {
         accepted: bool,
         report: Box<Report>,
     },
+    /// What the coordinator's model said, and is to be heard.
+    Counsel {
+        lease: LeaseId,
+        counsel: Counsel,
+    },
     Verdict(Box<VerdictRow>),
     Worker(WorkerRow),
     Account(AccountRow),
@@ -77,6 +88,7 @@ impl Change {
         match self {
             Self::SwitchOn(plan)
             | Self::Plan { id: plan, .. }
+            | Self::Estimated { plan, .. }
             | Self::Wave { plan, .. }
             | Self::Task { plan, .. }
             | Self::ModeColumn { plan, .. } => Some(*plan),
@@ -85,6 +97,7 @@ impl Change {
             Self::Event(event) => event.plan,
             Self::Result { .. }
             | Self::Used { .. }
+            | Self::Counsel { .. }
             | Self::Worker(_)
             | Self::WorkerForgotten(_)
             | Self::Account(_) => None,
@@ -160,6 +173,7 @@ words! {
         PlanApproved = "plan_approved",
         PlanPaused = "plan_paused",
         PlanResumed = "plan_resumed",
+        BudgetAdded = "budget_added",
         PlanBlocked = "plan_blocked",
         PlanDone = "plan_done",
         PlanCancelled = "plan_cancelled",

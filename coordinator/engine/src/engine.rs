@@ -54,6 +54,7 @@ impl Engine {
     /// not be committed, with the fleet as it was before. Every lease gets its lost_after again.
     pub fn restore(&mut self, plans: Vec<PlanSnapshot>, moment: &Moment<'_>) {
         self.index = LeaseIndex::default();
+        self.fleet.begin(moment.mono);
         self.plans = plans
             .into_iter()
             .map(|snapshot| (snapshot.shape.id, Plan::restored(snapshot, moment, &mut self.index)))
@@ -79,6 +80,14 @@ impl Engine {
 
     /// Lets go of a plan that the store cannot follow, until the next restart.
     pub fn set_aside(&mut self, plan: PlanId) {
+        if let Some(plan) = self.plans.get(&plan) {
+            for lease in plan.leases.values() {
+                self.index.close(lease.row.id, &lease.row.worker);
+                // Nobody will hear its answer: another plan's lease may try the account.
+                let account = lease.row.account.as_ref();
+                account.and_then(|account| self.fleet.accounts.on_unanswered(account, lease.row.id));
+            }
+        }
         self.forget_plan(plan);
     }
 
@@ -99,8 +108,11 @@ impl Engine {
         let occasion = &mut occasion;
         match input {
             Input::Submit { shape, by } => self.on_submit(occasion, *shape, by),
-            Input::Approve { plan, mode, by } => {
-                self.steer(occasion, plan, |plan, ctx| plan.approve(ctx, mode, &by))
+            Input::Approve { plan, mode, by, estimates } => {
+                let reply = self.steer(occasion, plan, |plan, ctx| plan.approve(ctx, mode, &by))?;
+                let kept = estimates.map(|estimates| Change::Estimated { plan, estimates });
+                occasion.effects.changes.extend(kept);
+                Ok(reply)
             }
             Input::SetMode { plan, mode, by } => {
                 self.on_open(occasion, plan, |plan, ctx| plan.set_mode(ctx, mode, &by))
@@ -151,6 +163,9 @@ impl Engine {
         let mut occasion = Occasion { moment, effects };
         let plans: Vec<_> = self.plans.keys().copied().collect();
         for id in &plans {
+            if let Some((plan, mut ctx)) = self.with_plan(*id, &mut occasion) {
+                plan.drop_vain_counsel(&mut ctx);
+            }
             self.wake_starved(&mut occasion, *id);
             if self.serves(*id)
                 && let Some((plan, mut ctx)) = self.with_plan(*id, &mut occasion)

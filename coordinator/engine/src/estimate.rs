@@ -34,6 +34,46 @@ pub struct Estimates {
     pub advice: Option<String>,
 }
 
+/// What was estimated when a person chose: it stands, whatever prices become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEstimates {
+    pub standard_tokens: u64,
+    pub max_tokens: u64,
+    pub standard_micro_usd: Option<u64>,
+    pub max_micro_usd: Option<u64>,
+    pub max_coordinator_tokens: u64,
+    /// Of the prices that there were; several, with commas between, where they are of several days.
+    pub prices_date: String,
+}
+
+impl Estimates {
+    /// What is to be kept of them.
+    #[must_use]
+    pub fn kept(&self, prices_date: String) -> KeptEstimates {
+        KeptEstimates {
+            standard_tokens: self.standard_tokens,
+            max_tokens: self.max_tokens,
+            standard_micro_usd: self.standard_micro_usd,
+            max_micro_usd: self.max_micro_usd,
+            max_coordinator_tokens: self.max_coordinator_tokens,
+            prices_date,
+        }
+    }
+
+    /// These with what was kept in the place of what was computed just now.
+    #[must_use]
+    pub fn as_kept(self, kept: &KeptEstimates) -> Self {
+        Self {
+            standard_tokens: kept.standard_tokens,
+            max_tokens: kept.max_tokens,
+            standard_micro_usd: kept.standard_micro_usd,
+            max_micro_usd: kept.max_micro_usd,
+            max_coordinator_tokens: kept.max_coordinator_tokens,
+            ..self
+        }
+    }
+}
+
 /// Estimates a plan in both modes.
 #[must_use]
 pub fn estimates(spec: &PlanSpec, prices: &BlendedPrices) -> Estimates {

@@ -21,6 +21,8 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     sessions: BTreeMap<SessionId, WorkerId>,
     pub(crate) accounts: Accounts,
+    /// When this coordinator began to listen; absent where it never had others before.
+    began: Option<Mono>,
 }
 
 /// One worker.
@@ -54,7 +56,17 @@ impl Fleet {
             .into_iter()
             .map(|row| (row.id.clone(), Worker { row: Arc::new(row), session: None }))
             .collect();
-        Self { workers, sessions: BTreeMap::new(), accounts }
+        Self { workers, sessions: BTreeMap::new(), accounts, began: None }
+    }
+
+    /// It goes on from what is stored, with nobody connected.
+    pub(crate) fn begin(&mut self, now: Mono) {
+        self.began.get_or_insert(now);
+    }
+
+    /// Whether the workers of before had time to come back: so many ms since the start.
+    pub(crate) fn is_gathered(&self, now: Mono, patience: u64) -> bool {
+        self.began.is_none_or(|began| now.since(began) >= patience)
     }
 
     pub(crate) fn worker(&self, id: &WorkerId) -> Option<&Worker> {

@@ -16,7 +16,7 @@ use crate::{
     ids::{LeaseId, PlanId, TaskIx, WaveIx, WorkerId},
     model::Family,
     plan::{Context, Plan},
-    row::{LeaseKind, LeaseRow, LeaseWork, OwnWork, Role, TaskRow, Usage},
+    row::{AwaitsCounsel, LeaseKind, LeaseRow, LeaseWork, OwnWork, Role, TaskRow, Usage},
     spec::{Demand, ThorKind},
     state::{LeaseState, PauseReason, PlanState, TaskState, WaveState},
     transition::TaskEvent,
@@ -103,9 +103,6 @@ impl Slots {
     }
 }
 
-/// What a person is told when the plan's budget holds.
-const OVER_BUDGET: &str = "the next grant would pass the budget: `wavegate resume PLAN --add-usd N` (or --add-tokens N) gives it more";
-
 impl Engine {
     /// Grants everything that can be granted: validate, integrate, coordinate, then tasks.
     pub(crate) fn grant_all(&mut self, occasion: &mut Occasion<'_, '_>) {
@@ -142,8 +139,9 @@ impl Engine {
             let Some(worker) = worker else { continue };
             let (work, brief) = plan.duty(wave);
             let reserved = plan.reservation(ctx.config, work);
-            if work.kind() != LeaseKind::Integrate && plan.over_budget(ctx.config, reserved) {
-                plan.pause(&mut ctx, PauseReason::Budget, OVER_BUDGET);
+            let over = plan.over_budget(ctx.config, reserved).filter(|_| work.kind() != LeaseKind::Integrate);
+            if let Some(why) = over {
+                plan.pause(&mut ctx, PauseReason::Budget, &why);
                 continue;
             }
             slots.take(&worker);
@@ -183,8 +181,8 @@ impl Engine {
                 continue;
             };
             let work = LeaseWork::Task { task, attempt: plan.tasks[task.at()].attempt + 1 };
-            if plan.over_budget(ctx.config, plan.reservation(ctx.config, work)) {
-                plan.pause(&mut ctx, PauseReason::Budget, OVER_BUDGET);
+            if let Some(why) = plan.over_budget(ctx.config, plan.reservation(ctx.config, work)) {
+                plan.pause(&mut ctx, PauseReason::Budget, &why);
                 continue;
             }
             if plan.is_task_over_budget(task) {
@@ -223,7 +221,7 @@ impl Plan {
                 Some(demand) => (TASK_RESERVATION_TOKENS, demand.family),
                 None => (0, None),
             },
-            LeaseWork::Coordinate { .. } => (COUNSEL_RESERVATION_TOKENS, Some(self.tier().family())),
+            LeaseWork::Coordinate { tier, .. } => (COUNSEL_RESERVATION_TOKENS, Some(tier.family())),
             LeaseWork::Integrate => (0, None),
         };
         Usage { tokens_in: tokens, cost_micro_usd: config.prices.of(family, tokens), ..Usage::default() }
@@ -239,16 +237,32 @@ impl Plan {
         })
     }
 
-    /// Whether one more lease that reserves so much would pass the budget: what is spent, plus what open
-    /// leases reserve or have used, plus its own.
-    fn over_budget(&self, config: &Config, more: Usage) -> bool {
+    /// Which budget one more lease that reserves so much would pass, and what can be done: counted are
+    /// what is spent, what open leases reserve or have used, and its own reservation.
+    fn over_budget(&self, config: &Config, more: Usage) -> Option<String> {
         let open = self.leases.values().filter(|lease| lease.row.state.is_open());
         let reserved =
             open.map(|lease| self.reservation(config, lease.row.work).at_least(lease.row.progress));
-        let total = reserved.fold(self.row.spent.plus(more), Usage::plus);
-        let budget = self.row.budget;
-        budget.tokens.is_some_and(|most| total.tokens() > most)
-            || budget.micro_usd.is_some_and(|most| total.cost_micro_usd.unwrap_or(0) > most)
+        let (spent, reserved) = (self.row.spent, reserved.fold(Usage::default(), Usage::plus));
+        let dollars = |usage: Usage| usage.cost_micro_usd.unwrap_or(0);
+        let over = |most: Option<u64>, of: &dyn Fn(Usage) -> u64, add: &str, show: &dyn Fn(u64) -> String| {
+            let (spent, reserved, more) = (of(spent), of(reserved), of(more));
+            let most = most.filter(|most| spent.saturating_add(reserved).saturating_add(more) > *most)?;
+            Some(format!(
+                "the next grant would pass the budget of {}: {} spent, {} reserved by what runs, {} by the next; `wavegate resume {} {add} N` gives it more",
+                show(most),
+                show(spent),
+                show(reserved),
+                show(more),
+                self.id()
+            ))
+        };
+        over(self.row.budget.micro_usd, &dollars, "--add-usd", &|micro| format!("${:.2}", micro as f64 / 1e6))
+            .or_else(|| {
+                over(self.row.budget.tokens, &|usage: Usage| usage.tokens(), "--add-tokens", &|tokens| {
+                    format!("{tokens} tokens")
+                })
+            })
     }
 
     /// Whether nothing is left of the task's own budget.
@@ -307,7 +321,7 @@ impl Plan {
             (WaveState::Running, Some(purpose), _) => {
                 let (tier, tasks) = (self.tier(), self.awaiting_counsel(wave));
                 let brief = WorkBrief::Coordinate { purpose, tier, base: self.row.tree, tasks };
-                (LeaseWork::Coordinate { purpose }, brief)
+                (LeaseWork::Coordinate { purpose, tier }, brief)
             }
             (_, _, Some(candidate)) => {
                 let tasks = submitted().map(|(task, result)| (task, result.changes)).collect();
@@ -337,6 +351,11 @@ impl Plan {
         worker: WorkerId,
         demand: Option<&Demand>,
     ) {
+        if work.kind() == LeaseKind::Coordinate {
+            for task in self.awaiting_counsel(wave) {
+                self.adjust_task(ctx, task, |row| row.awaits_counsel = AwaitsCounsel::Asked);
+            }
+        }
         let reason = format!("round {}", self.waves[wave.at()].row.round);
         self.grant(ctx, wave, work, (worker, demand), None, brief, reason);
     }

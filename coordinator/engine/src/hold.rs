@@ -273,7 +273,7 @@ impl Engine {
             return HoldReason::Delay { ms: until.since(now.mono) };
         }
         if let Some(purpose) =
-            plan.waves[shape.wave.at()].row.counsel.filter(|_| plan.tasks[task.at()].awaits_counsel)
+            plan.waves[shape.wave.at()].row.counsel.filter(|_| plan.tasks[task.at()].awaits_counsel.is_held())
         {
             return HoldReason::Counsel(purpose);
         }

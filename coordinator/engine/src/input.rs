@@ -4,6 +4,7 @@
 use crate::{
     account::Account,
     config::ConfigError,
+    estimate::KeptEstimates,
     ids::{Digest, LeaseId, PlanId, SessionId, WorkerId},
     row::{ModelUsage, PastLease, Report, Role, Runner, Usage, Verdict},
     spec::{Budget, PlanShape},
@@ -23,6 +24,8 @@ pub enum Input {
         plan: PlanId,
         mode: Option<Mode>,
         by: String,
+        /// What the person was told that it would take; kept with the plan.
+        estimates: Option<Box<KeptEstimates>>,
     },
     SetMode {
         plan: PlanId,
@@ -147,13 +150,13 @@ pub enum SessionEvent {
     Finished {
         lease: LeaseId,
         report: Box<Report>,
-        past: Option<PastLease>,
+        past: Option<Box<PastLease>>,
     },
     Released {
         lease: LeaseId,
         reason: ReleaseReason,
         note: String,
-        past: Option<PastLease>,
+        past: Option<Box<PastLease>>,
     },
     Draining,
     /// The stream ended.
@@ -198,6 +201,8 @@ pub enum Refusal {
     NoWave { plan: PlanId, wave: String },
     #[error("task {task} is {state}: only a blocked task can be retried")]
     TaskState { task: String, state: &'static str },
+    #[error("{what} has no budget in {limit} to add to")]
+    NoBudget { what: String, limit: &'static str },
     #[error("no wave of plan {0} is blocked")]
     NothingBlocked(PlanId),
     #[error("{count} waves of plan {plan} are blocked: name one with --wave")]
@@ -214,6 +219,8 @@ pub enum Refusal {
     StaleVerdict { wave: String, found: String },
     #[error("the verdict names {task:?}, which is no task of wave {wave}")]
     VerdictTask { wave: String, task: String },
+    #[error("an approval has no findings: reject the wave, or leave them out")]
+    ApprovedFindings,
     #[error("a rejection must name what is wrong: it has no finding")]
     EmptyRejection,
     #[error(

@@ -48,7 +48,7 @@ pub struct Route {
 /// The runner whose models have families.
 const CLAUDE: &str = "claude";
 
-/// The model that does the task, by the rule of the mission: sonnet; haiku only for trivial tasks; an
+/// The model that does the task: sonnet; haiku only for trivial tasks; an
 /// explicit other model stands, with a warning.
 #[must_use]
 pub fn route(task: &TaskSpec) -> Route {

@@ -57,8 +57,8 @@ pub struct TaskRow {
     pub rejections: u32,
     /// Challenged: the next attempt gives evidence only, its changes are not taken.
     pub evidence_only: bool,
-    /// Held until the coordinator's model has given its counsel to the wave.
-    pub awaits_counsel: bool,
+    /// Held until the coordinator's model has given its counsel on it.
+    pub awaits_counsel: AwaitsCounsel,
     /// What its attempts have used.
     pub spent: Usage,
     /// What its attempts may use: the file's, and what a person added.
@@ -68,6 +68,49 @@ pub struct TaskRow {
     /// What an agent's attempts have made so far: its newest result, or what it had made when it was
     /// interrupted. Absent where the next attempt begins afresh.
     pub own: Option<OwnWork>,
+}
+
+/// Whether a task is held for counsel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AwaitsCounsel {
+    #[default]
+    No,
+    /// No lease has asked about it yet.
+    ToBeAsked,
+    /// A coordinate lease was granted that asks about it.
+    Asked,
+}
+
+impl AwaitsCounsel {
+    /// Whether the task waits.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        match self {
+            Self::No => false,
+            Self::ToBeAsked | Self::Asked => true,
+        }
+    }
+
+    /// As the store keeps it.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::No => 0,
+            Self::ToBeAsked => 1,
+            Self::Asked => 2,
+        }
+    }
+
+    /// What the store kept.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        match number {
+            0 => Some(Self::No),
+            1 => Some(Self::ToBeAsked),
+            2 => Some(Self::Asked),
+            _ => None,
+        }
+    }
 }
 
 /// What an agent has made in its workspace.
@@ -118,10 +161,19 @@ pub struct LeaseRow {
 /// What a lease is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseWork {
-    Task { task: TaskIx, attempt: u32 },
+    Task {
+        task: TaskIx,
+        attempt: u32,
+    },
     Integrate,
-    Validate { candidate: Digest },
-    Coordinate { purpose: Purpose },
+    Validate {
+        candidate: Digest,
+    },
+    /// Under the tier that the plan had then: that family is to answer.
+    Coordinate {
+        purpose: Purpose,
+        tier: Tier,
+    },
 }
 
 words! {
@@ -316,11 +368,28 @@ pub struct ModelUsage {
     /// Millionths of a US dollar; absent when unknown.
     pub cost_micro_usd: Option<u64>,
     pub cost_source: CostSource,
+    /// The date of the price by which the cost was computed; empty where none was.
+    pub price_date: String,
     /// Requests that were answered, as far as the agent tells them.
     pub calls: u32,
 }
 
 impl ModelUsage {
+    /// The same of one model, empty where nobody said which. None where nothing was used.
+    #[must_use]
+    pub fn of_one(model: &str, usage: Usage) -> Option<Self> {
+        let cost = usage.cost_micro_usd;
+        (usage.tokens() > 0 || cost.is_some_and(|cost| cost > 0)).then(|| Self {
+            model: model.to_owned(),
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            cache_read: usage.tokens_cached,
+            cost_micro_usd: cost,
+            cost_source: if cost.is_some() { CostSource::Agent } else { CostSource::Unknown },
+            ..Self::default()
+        })
+    }
+
     /// The same as budgets count it: what was written to the provider's cache is input.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -460,13 +529,26 @@ pub struct Runner {
     pub models: Vec<String>,
 }
 
+impl Report {
+    /// Where it says nothing of what was used, what its worker told before holds.
+    pub(crate) fn expect_usage(&mut self, told: Usage) {
+        if self.usage == Usage::default() && self.talk.models.is_empty() {
+            self.usage = told;
+        }
+    }
+
+    /// Whether the agent's provider must have answered.
+    pub(crate) fn was_answered(&self) -> bool {
+        !self.talk.model.is_empty() || self.outcome == Outcome::Succeeded || self.usage.tokens() > 0
+    }
+}
+
 /// A lease that the engine no longer keeps, as the store remembers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastLease {
-    pub state: LeaseState,
-    pub worker: WorkerId,
-    /// Whether a result of it was accepted.
-    pub accepted: bool,
+    pub row: LeaseRow,
+    /// Whether a result of it was accepted; absent where there is none.
+    pub accepted: Option<bool>,
 }
 
 /// An unfinished plan as stored, from which the engine goes on after a restart.

@@ -195,14 +195,19 @@ impl Engine {
     ) {
         self.with_own_lease(occasion, worker, lease, |plan, ctx| {
             plan.prove_held(ctx, lease);
-            // What a lost lease has cost is booked.
-            if let Some(lease) = plan.leases.get_mut(&lease).filter(|lease| lease.row.state.is_open()) {
+            let Some(row) = plan.leases.get(&lease).map(|lease| lease.row.clone()) else {
+                return;
+            };
+            if !row.state.is_open() {
+                plan.on_late_progress(ctx, &row, usage);
+            }
+            if let Some(lease) = plan.leases.get_mut(&lease) {
                 lease.row.progress = usage;
                 let row = lease.row.clone();
-                ctx.effects.changes.push(Change::Lease { was: row.state.name(), row: row.clone() });
                 if !models.is_empty() {
                     ctx.effects.changes.push(Change::Used { lease: row.id, models });
                 }
+                ctx.effects.changes.push(Change::Lease { was: row.state.name(), row: row.clone() });
                 // It is being answered: what waits for this account need not wait for its end.
                 if usage.tokens() > 0
                     && let Some(account) = &row.account
@@ -221,24 +226,31 @@ impl Engine {
         worker: &WorkerId,
         lease: LeaseId,
         report: Report,
-        past: Option<PastLease>,
+        past: Option<Box<PastLease>>,
     ) {
         if self.owns(worker, lease) {
             self.with_own_lease(occasion, worker, lease, |plan, ctx| plan.on_finished(ctx, lease, report));
             return;
         }
-        let answer =
-            match past.filter(|past| past.worker == *worker && !self.index.plan_of.contains_key(&lease)) {
-                Some(past) if past.accepted => Message::Accepted { lease },
-                Some(past) => {
-                    // Its cost is booked either way.
-                    let report = Box::new(report);
-                    occasion.effects.changes.push(Change::Result { lease, accepted: false, report });
-                    let reason = format!("the lease is {}", past.state.name());
-                    Message::Refused { lease, reason }
+        let answer = match past
+            .filter(|past| past.row.worker == *worker && !self.index.plan_of.contains_key(&lease))
+        {
+            Some(past) if past.accepted == Some(true) => Message::Accepted { lease },
+            Some(past) => {
+                // Its cost is booked either way.
+                let mut report = report;
+                if past.accepted.is_none()
+                    && let Some((plan, mut ctx)) = self.with_plan(past.row.plan, occasion)
+                {
+                    plan.on_past_result(&mut ctx, &past.row, &mut report);
                 }
-                None => Message::Refused { lease, reason: "no such lease of this worker".to_owned() },
-            };
+                let report = Box::new(report);
+                occasion.effects.changes.push(Change::Result { lease, accepted: false, report });
+                let reason = format!("the lease is {}", past.row.state.name());
+                Message::Refused { lease, reason }
+            }
+            None => Message::Refused { lease, reason: "no such lease of this worker".to_owned() },
+        };
         say(occasion, session, answer);
     }
 
@@ -251,9 +263,9 @@ impl Engine {
         lease: LeaseId,
         reason: ReleaseReason,
         note: &str,
-        past: Option<PastLease>,
+        past: Option<Box<PastLease>>,
     ) {
-        let known = self.owns(worker, lease) || past.is_some_and(|past| past.worker == *worker);
+        let known = self.owns(worker, lease) || past.is_some_and(|past| past.row.worker == *worker);
         if self.owns(worker, lease) {
             self.release(occasion, lease, reason, note);
         }

@@ -4,7 +4,7 @@
 //! The full text ([`PlanSpec`]) is for the store and for composing work. The engine itself keeps
 //! only what decisions need: a [`PlanShape`].
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +138,32 @@ impl Budget {
             |limit: Option<u64>, more: Option<u64>| limit.map(|it| it.saturating_add(more.unwrap_or(0)));
         Self { tokens: add(self.tokens, more.tokens), micro_usd: add(self.micro_usd, more.micro_usd) }
     }
+
+    /// Whether it is anything at all.
+    pub(crate) fn is_some(&self) -> bool {
+        self.tokens.unwrap_or(0) > 0 || self.micro_usd.unwrap_or(0) > 0
+    }
+
+    /// The limit that something would be added to and that is not there, in words.
+    pub(crate) fn lacks(&self, more: Self) -> Option<&'static str> {
+        let lacks = |limit: Option<u64>, more: Option<u64>| limit.is_none() && more.unwrap_or(0) > 0;
+        match self {
+            _ if lacks(self.micro_usd, more.micro_usd) => Some("dollars"),
+            _ if lacks(self.tokens, more.tokens) => Some("tokens"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.micro_usd.filter(|it| *it > 0), self.tokens.filter(|it| *it > 0)) {
+            (Some(micro), None) => write!(f, "${:.2}", micro as f64 / 1e6),
+            (None, Some(tokens)) => write!(f, "{tokens} tokens"),
+            (Some(micro), Some(tokens)) => write!(f, "${:.2} and {tokens} tokens", micro as f64 / 1e6),
+            (None, None) => f.write_str("nothing"),
+        }
+    }
 }
 
 /// One wave.
@@ -179,7 +205,7 @@ pub struct TaskSpec {
     pub runner: String,
     #[serde(default)]
     pub model: Option<String>,
-    /// 1 to 3.
+    /// 1 to 3; 0 where the file says nothing.
     pub effort: u8,
     /// 0 (most urgent) to 3.
     pub priority: u8,
@@ -236,6 +262,32 @@ pub enum Permissions {
     Full,
 }
 
+/// Tools that are a shell, in the words of several programs.
+const SHELL_TOOLS: [&str; 4] = ["bash", "shell", "run_shell_command", "shelltool"];
+/// Programs that run any other one.
+const INTERPRETERS: [&str; 16] = [
+    "sh", "bash", "zsh", "dash", "env", "eval", "exec", "xargs", "sudo", "python", "python3", "perl", "ruby",
+    "node", "npx", "find",
+];
+
+/// Whether a tool, in the words of an agent's program, lets it run any command: the same as all permissions.
+/// `Bash(cargo test:*)` does not, `Bash` does.
+fn runs_anything(tool: &str) -> bool {
+    let (name, what) = match tool.trim().split_once('(') {
+        Some((name, rest)) => (name, Some(rest.trim_end_matches(')').trim())),
+        None => (tool.trim(), None),
+    };
+    // A program that splits its list at commas or blanks would find other tools in such a name.
+    let is_one_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if !is_one_name {
+        return true;
+    }
+    let is_shell = SHELL_TOOLS.contains(&name.to_ascii_lowercase().as_str());
+    let program = what.unwrap_or_default().split([' ', ':', '\t']).next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    is_shell && (program.is_empty() || program.contains('*') || INTERPRETERS.contains(&program.as_str()))
+}
+
 /// The label of workers whose operator allows [`Permissions::Full`].
 pub const FULL_PERMISSIONS_LABEL: &str = "permissions=full";
 
@@ -262,7 +314,7 @@ pub enum OnLost {
 }
 
 impl OnLost {
-    /// The default in a workspace of this kind (DESIGN: isolated work can be done again).
+    /// The default in a workspace of this kind (isolated work can be done again).
     #[must_use]
     pub const fn default_for(workspace: WorkspaceKind) -> Self {
         match workspace {
@@ -292,10 +344,10 @@ impl TaskSpec {
         matches!(self.work, WorkSpec::Do(_))
     }
 
-    /// Whether haiku may do it: effort 1 and one of [`TRIVIAL_KINDS`].
+    /// Whether haiku may do it: the least effort, which is also meant where none is said, and one of [`TRIVIAL_KINDS`].
     #[must_use]
     pub fn is_trivial(&self) -> bool {
-        self.effort == 1 && TRIVIAL_KINDS.contains(&self.kind.as_str())
+        self.effort <= 1 && TRIVIAL_KINDS.contains(&self.kind.as_str())
     }
 }
 
@@ -393,7 +445,9 @@ impl TaskSpec {
     pub fn shape(&self, wave: WaveIx) -> TaskShape {
         let route = self.is_agent().then(|| self.route());
         let mut requires = self.requires.clone();
-        if self.is_agent() && self.permissions == Permissions::Full {
+        let tools = &self.allowed_tools;
+        let is_full = self.permissions == Permissions::Full || tools.iter().any(|tool| runs_anything(tool));
+        if self.is_agent() && is_full {
             requires.push(FULL_PERMISSIONS_LABEL.to_owned());
         }
         let family = route.as_ref().and_then(|route| route.family);
@@ -451,5 +505,26 @@ pub(crate) mod tests {
         let full = TaskSpec { permissions: Permissions::Full, ..task("a") };
         assert_eq!(full.shape(WaveIx(0)).demand.requires, [FULL_PERMISSIONS_LABEL]);
         assert!(task("a").shape(WaveIx(0)).demand.requires.is_empty());
+        for (tool, is_full) in [
+            ("Bash", true),
+            (" bash ", true),
+            ("Bash(*)", true),
+            ("Bash(:*)", true),
+            ("*", true),
+            ("Read,Bash", true),
+            ("Read Bash", true),
+            ("bas*", true),
+            ("Bash(**)", true),
+            ("Bash(sh:*)", true),
+            ("Bash(/usr/bin/env *)", true),
+            ("mcp__files__read", false),
+            ("Edit(src/**)", false),
+            ("run_shell_command", true),
+            ("Bash(cargo test:*)", false),
+            ("WebFetch", false),
+        ] {
+            let task = TaskSpec { allowed_tools: vec![tool.to_owned()], ..task("a") };
+            assert_eq!(task.shape(WaveIx(0)).demand.requires.len(), usize::from(is_full), "{tool}");
+        }
     }
 }

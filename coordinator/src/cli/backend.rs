@@ -38,9 +38,17 @@ pub trait Backend: Send + Sync + 'static {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()>;
 
-    /// Reads a plan's text as a coordinator would, without one. Never fails: everything wrong is a
-    /// diagnostic.
-    fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile;
+    /// Reads a plan's text as a coordinator with this price table would, without one. Everything wrong
+    /// with the text is a diagnostic.
+    ///
+    /// Fails, in words for the operator, when the price table cannot be used.
+    fn check_file(
+        &self,
+        text: &str,
+        file_name: &str,
+        sets: &BTreeMap<String, String>,
+        prices: Option<&Path>,
+    ) -> anyhow::Result<CheckedFile>;
 
     /// Looks at what this host has to run agents with; `config` is a worker's config file.
     async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination>;

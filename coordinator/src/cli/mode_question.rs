@@ -125,6 +125,7 @@ mod tests {
             }),
             agent_tasks: 7,
             advice: String::new(),
+            prices_date: String::new(),
         }
     }
 

@@ -26,16 +26,18 @@ pub(crate) struct PlanFile {
 }
 
 impl PlanFile {
-    /// Reads and checks a file. What is wrong within it is in `checked`.
+    /// Reads and checks a file, and estimates by these prices. What is wrong within it is in `checked`.
     pub(crate) fn read<B: Backend>(
         desk: &Desk<B>,
         path: &Path,
         sets: &[(String, String)],
+        prices: Option<&Path>,
     ) -> Result<Self, Failure> {
         let source = read_text(path)?;
         let sets = with_places(unique(sets)?, path)?;
         let name = path.display().to_string();
-        let checked = desk.backend.check_file(&source, &name, &sets);
+        let checked = desk.backend.check_file(&source, &name, &sets, prices);
+        let checked = checked.map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self { source, name, sets, checked })
     }
 

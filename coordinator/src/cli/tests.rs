@@ -128,3 +128,29 @@ async fn logs_of_one_task_come_as_they_were_written() {
     assert_eq!(office.type_in("logs 3 T1-01").await, 0);
     assert_eq!(office.out.text(), "half a line");
 }
+
+#[tokio::test]
+async fn check_and_run_estimate_by_the_prices_that_they_are_given() {
+    let mut office = office(world(v1::PlanState::AwaitingApproval), None);
+    assert_eq!(office.type_in("check DIR/greet.yaml --prices mine.toml").await, 0);
+    assert_eq!(office.asked(), ["check with mine.toml"]);
+    assert_eq!(office.type_in("run DIR/greet.yaml --prices mine.toml").await, 2);
+    assert_eq!(office.asked(), ["check with mine.toml"; 2]);
+}
+
+#[tokio::test]
+async fn flags_that_mean_nothing_to_a_live_coordinator_are_named() {
+    let mut office = live(v1::PlanState::AwaitingApproval).await;
+    {
+        let mut world = office.world.lock().unwrap();
+        let done = v1::Event { kind: "plan_done".to_owned(), ..Default::default() };
+        world.streams = vec![vec![done]];
+        world.after.insert("plan_done".to_owned(), v1::PlanState::Done);
+    }
+    let line = "run DIR/greet.yaml --mode standard --workers 2 --allow-full --prices DIR/mine.toml";
+    assert_eq!(office.type_in(line).await, 0);
+    let told = office.told();
+    let named: Vec<_> =
+        told.lines().filter_map(|line| line.strip_prefix("warning: ")?.split(' ').next()).collect();
+    assert_eq!(named, ["--workers", "--allow-full", "--prices"], "{told}");
+}

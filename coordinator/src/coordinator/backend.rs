@@ -103,13 +103,19 @@ impl Backend for Program {
         Ok(running.stop().await?)
     }
 
-    fn check_file(&self, text: &str, file_name: &str, sets: &BTreeMap<String, String>) -> CheckedFile {
+    fn check_file(
+        &self,
+        text: &str,
+        file_name: &str,
+        sets: &BTreeMap<String, String>,
+        prices: Option<&Path>,
+    ) -> anyhow::Result<CheckedFile> {
+        let prices = read_prices(prices)?;
         let reading = planfile::read(text, file_name, sets);
-        let prices = Prices::built_in().blended();
         let outline = reading.spec.as_ref().map(|spec| rpc::outline_of(spec, &prices));
         let base = reading.spec.as_ref().and_then(|spec| base_of(spec, file_name));
         let diagnostics = rpc::diagnostics_of(&reading);
-        CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base }
+        Ok(CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base })
     }
 
     async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination> {
@@ -169,4 +175,33 @@ fn begin_log(default: &str) {
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // A second coordinator in one process logs to where the first one does.
     let _ = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = "name: one\nwaves: [{ id: W1, tasks: [{ id: T1, runner: claude, do: \"x\" }] }]\n";
+
+    fn standard_cost(prices: Option<&Path>) -> anyhow::Result<Option<u64>> {
+        let checked = Program.check_file(PLAN, "one.yaml", &BTreeMap::new(), prices)?;
+        let estimates = checked.answer.outline.and_then(|outline| outline.estimates).unwrap_or_default();
+        Ok(estimates.standard.unwrap_or_default().cost_micro_usd)
+    }
+
+    #[test]
+    fn a_file_is_estimated_by_the_prices_that_are_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let wrong = standard_cost(Some(&folder.path().join("none.toml"))).unwrap_err();
+        assert!(wrong.to_string().contains("none.toml"), "{wrong}");
+        let known = standard_cost(None).unwrap().unwrap();
+        std::fs::write(
+            &path,
+            "date = \"2026-12-01\"\n[models.claude-sonnet-5-5]\ninput = 1000\noutput = 1000\n",
+        )
+        .unwrap();
+        let dear = standard_cost(Some(&path)).unwrap().unwrap();
+        assert!(known < 1_000_000 && dear == 90_000_000, "{known} {dear}");
+    }
 }

@@ -99,7 +99,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         Ok(Input::Session { session, event })
     }
 
-    fn past(&mut self, lease: LeaseId) -> Result<Option<wavegate_engine::PastLease>, StoreError> {
+    fn past(&mut self, lease: LeaseId) -> Result<Option<Box<wavegate_engine::PastLease>>, StoreError> {
         if self.engine.keeps(lease) {
             return Ok(None);
         }

@@ -46,7 +46,7 @@ pub trait Store {
     ) -> Result<Option<usize>, StoreError>;
 
     /// What is known of a lease that the engine does not keep; None when it never was.
-    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<PastLease>, StoreError>;
+    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<Box<PastLease>>, StoreError>;
 
     /// Puts the text that a grant needs together with what the engine said of it.
     fn load_work(&mut self, lease: &LeaseRow, brief: &WorkBrief) -> Result<Work, StoreError>;

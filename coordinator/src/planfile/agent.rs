@@ -10,7 +10,7 @@ use wavegate_engine::{
 use super::{
     fields::{Field, Fields},
     level::{COORDINATOR, THOR},
-    near::did_you_mean,
+    near::{did_you_mean, nearest},
     node::{Placed, Value, shorten},
     report::Report,
     value::one_of,
@@ -20,6 +20,10 @@ use super::{
 const MAX_MODEL: usize = 100;
 /// Programs that serve the models of one vendor alone; others may serve all.
 const ONE_VENDOR: [&str; 3] = ["claude", "codex", "gemini"];
+/// The runners that every worker knows; others are described in a worker's config.
+const KNOWN: [&str; 5] = ["claude", "codex", "gemini", "opencode", SHELL];
+/// Agents whose programs know no single tools.
+const WITHOUT_TOOLS: [&str; 1] = ["codex"];
 const THORS: [(&str, ThorKind); 3] =
     [("worker", ThorKind::Worker), ("agent", ThorKind::Agent), ("external", ThorKind::External)];
 
@@ -35,6 +39,15 @@ pub(super) fn runner(field: &Field<'_>, report: &mut Report) -> Option<Placed<St
     let value = field.text(report)?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if value.starts_with(|c: char| c.is_ascii_alphanumeric()) && value.chars().all(is_name) {
+        if !KNOWN.contains(&value.as_str())
+            && let Some(near) = nearest(&value, KNOWN)
+        {
+            let label = &field.label;
+            let text = format!(
+                "{label}: only a worker whose config describes `{value}` can run this; did you mean `{near}`?"
+            );
+            report.warning(field.node.place, text);
+        }
         return Some(Placed { place: field.node.place, value });
     }
     field.wrong("the name of a runner, such as `claude` or `codex`", report);
@@ -83,6 +96,16 @@ pub(super) fn tools(field: &Field<'_>, report: &mut Report) -> Vec<String> {
 /// The runner that a model belongs to, where the given one has another vendor's models alone.
 pub(super) fn other_runner(runner: &str, model: &str) -> Option<&'static str> {
     model::runner_of(model).filter(|other| *other != runner && ONE_VENDOR.contains(&runner))
+}
+
+/// Warns where tools are named to a program that knows none.
+pub(super) fn note_tools(runner: &str, tools: &Placed<Vec<String>>, report: &mut Report) {
+    if WITHOUT_TOOLS.contains(&runner) && !tools.value.is_empty() {
+        let text = format!(
+            "`allowed_tools`: `{runner}` knows no single tools, so this changes nothing; `permissions` does"
+        );
+        report.warning(tools.place, text);
+    }
 }
 
 /// Warns where a program is asked for a model of another vendor.

@@ -20,8 +20,8 @@ use super::{
     work::{Work, read_proof, read_work},
 };
 
-/// Where the file says nothing: the least effort, and a middling priority.
-const EFFORT: u8 = 1;
+/// Where the file says nothing: the program's own effort, and a middling priority.
+const EFFORT: u8 = 0;
 const PRIORITY: u8 = 2;
 /// A title taken from the work is cut to this many characters.
 const TITLE: usize = 80;
@@ -80,14 +80,19 @@ fn read_spec(
     note_idle_settings(fields, &own, &work, report);
     let is_agent = matches!(work, WorkSpec::Do(_));
     check_runner(fields, &own, is_agent, report);
+    let own_tools = own.allowed_tools.clone();
     let mut settings = own.or(around.defaults);
     if !is_agent {
         settings = settings.for_a_command();
     }
+    let runner = runner(&settings, is_agent);
+    if let Some(tools) = own_tools {
+        agent::note_tools(&runner, &tools, report);
+    }
     let spec = TaskSpec {
         key: key.map(|key| key.value.clone()).unwrap_or_default(),
         title,
-        runner: runner(&settings, is_agent),
+        runner,
         work,
         model: settings.model.as_ref().map(|m| m.value.clone()),
         effort: settings.effort.unwrap_or(EFFORT),

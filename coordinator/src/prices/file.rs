@@ -20,13 +20,14 @@ pub enum PriceError {
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) date: Date,
-    pub(super) source: Option<String>,
+    #[expect(dead_code, reason = "said for people who read the file")]
+    source: Option<String>,
     #[serde(default)]
-    pub(super) aliases: BTreeMap<String, Spanned<String>>,
+    pub(super) aliases: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
     pub(super) estimates: Estimates,
     #[serde(default)]
-    pub(super) models: BTreeMap<String, Entry>,
+    pub(super) models: BTreeMap<Spanned<String>, Entry>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -144,13 +145,43 @@ impl TryFrom<Number> for Share {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "toml::Value")]
 pub(super) struct Date(pub(super) String);
 
-impl TryFrom<String> for Date {
+impl TryFrom<toml::Value> for Date {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    /// As text or as TOML has dates.
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::String(text) => Self::of(text),
+            toml::Value::Datetime(datetime) if datetime.time.is_none() => Self::of(datetime.to_string()),
+            other @ (toml::Value::Integer(_)
+            | toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_)
+            | toml::Value::Table(_)) => Err(expected_date(&format!("a value of type {}", other.type_str()))),
+        }
+    }
+}
+
+fn expected_date(found: &str) -> String {
+    format!("expected a date such as \"2026-11-23\", found {found}")
+}
+
+/// Of a month from 1 to 12.
+const fn days_of(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+impl Date {
+    fn of(text: String) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('-').collect();
         let number = |text: &str, digits: usize| {
             text.parse::<u32>()
@@ -159,16 +190,17 @@ impl TryFrom<String> for Date {
         };
         let is_date = match parts.as_slice() {
             [year, month, day] => {
-                number(year, 4).is_some()
-                    && number(month, 2).is_some_and(|month| (1..=12).contains(&month))
-                    && number(day, 2).is_some_and(|day| (1..=31).contains(&day))
+                let (year, month, day) = (number(year, 4), number(month, 2), number(day, 2));
+                year.zip(month.filter(|month| (1..=12).contains(month)))
+                    .zip(day)
+                    .is_some_and(|((year, month), day)| (1..=days_of(year, month)).contains(&day))
             }
             _ => false,
         };
         if is_date {
             return Ok(Self(text));
         }
-        Err(format!("expected a date such as \"2026-11-23\", found {text:?}"))
+        Err(expected_date(&format!("{text:?}")))
     }
 }
 

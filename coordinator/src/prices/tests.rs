@@ -99,6 +99,7 @@ fn aliases_dates_dots_and_vendors_do_not_hide_a_model() {
         ("claude-opus-5-5@20261001", Some(4)),
         ("claude-opus-5-5[1m]", Some(4)),
         ("us.anthropic.claude-opus-5-5-v1:0", Some(4)),
+        ("claude-opus-5-5-vision", None),
         ("anthropic/claude-sonnet-5-5", Some(2)),
         ("claude-opus-5", Some(5)),
     ] {
@@ -146,10 +147,28 @@ fn a_report_is_completed_and_the_agents_own_word_stands() {
 }
 
 #[test]
-fn a_report_without_models_keeps_its_usage() {
-    let mut report = report(Vec::new());
-    Prices::built_in().complete(&mut report);
-    assert_eq!(report.usage, Usage { tokens_in: 7, ..Usage::default() });
+fn usage_without_models_is_one_line_of_the_model_that_answered_or_of_none() {
+    let complete = |model: &str, usage| {
+        let mut report = Report { usage, ..report(Vec::new()) };
+        report.talk.model = model.to_owned();
+        Prices::built_in().complete(&mut report);
+        (report.usage, report.talk.models)
+    };
+    let told = Usage { tokens_in: 5, tokens_out: 6, tokens_cached: 7, cost_micro_usd: Some(10_000) };
+    let (sum, lines) = complete("", told);
+    let line = ModelUsage {
+        cost_micro_usd: Some(10_000),
+        cost_source: CostSource::Agent,
+        calls: 0,
+        ..usage("", [5, 6, 7, 0])
+    };
+    assert_eq!((sum, lines), (told, vec![line]));
+    let untold = Usage { cost_micro_usd: None, ..told };
+    assert_eq!(complete("", untold).0, untold);
+    let (sum, lines) = complete("sonnet", Usage { tokens_in: 1_000_000, ..Usage::default() });
+    assert_eq!(sum.cost_micro_usd, Some(2_000_000));
+    assert_eq!((lines[0].model.as_str(), lines[0].cost_source), ("sonnet", CostSource::Prices));
+    assert_eq!(complete("sonnet", Usage::default()), (Usage::default(), Vec::new()));
 }
 
 #[test]
@@ -175,8 +194,14 @@ output_share = 0.5
 ",
     )
     .unwrap();
-    assert_eq!(prices.date(), "2027-01-02");
-    assert!(prices.source().ends_with("my-prices.toml"), "{}", prices.source());
+    let date = |model: &str| {
+        let mut models = [usage(model, [1, 0, 0, 0])];
+        prices.price(&mut models);
+        models[0].price_date.clone()
+    };
+    // An entry that the file does not name is still of the day that it was.
+    assert_eq!(["sonnet", "haiku", "mystery"].map(date), ["2027-01-02", "2026-11-23", ""]);
+    assert_eq!(prices.blended_date(), "2026-11-23, 2027-01-02");
     let million = |model| prices.cost(&usage(model, [1_000_000, 0, 0, 0]));
     assert_eq!(million("opus"), Some(40_000_000));
     assert_eq!(million("sonnet"), Some(1_000_000));
@@ -188,6 +213,13 @@ output_share = 0.5
 }
 
 #[test]
+fn a_date_may_be_text_or_a_toml_date() {
+    for date in ["\"2028-02-29\"", "2028-02-29"] {
+        assert!(read(&format!("date = {date}\n")).is_ok(), "{date}");
+    }
+}
+
+#[test]
 fn a_wrong_file_is_refused_with_line_and_column() {
     let date = "date = \"2026-11-23\"\n";
     let model = |entry: &str| format!("{date}[models]\nm = {{ {entry} }}\n");
@@ -195,6 +227,35 @@ fn a_wrong_file_is_refused_with_line_and_column() {
         ("[models]\n".to_owned(), 1, 1, "missing field `date`"),
         ("date = \"yesterday\"\n".to_owned(), 1, 8, "expected a date such as \"2026-11-23\""),
         ("date = \"2026-13-01\"\n".to_owned(), 1, 8, "expected a date"),
+        ("date = \"2026-02-31\"\n".to_owned(), 1, 8, "expected a date"),
+        ("date = 2026-11-23T09:00:00\n".to_owned(), 1, 8, "expected a date such as \"2026-11-23\""),
+        (
+            "date = 20261123\n".to_owned(),
+            1,
+            8,
+            "expected a date such as \"2026-11-23\", found a value of type integer",
+        ),
+        (format!("{date}[models]\n\"\" = {{ input = 1, output = 2 }}\n"), 3, 1, "no model's name"),
+        (
+            format!(
+                "{date}[models]\n\"gpt.x\" = {{ input = 1, output = 2 }}\n\"v/GPT.X\" = {{ input = 1, output = 2 }}\n"
+            ),
+            4,
+            1,
+            "`v/GPT.X` is the same model as `gpt.x`",
+        ),
+        (
+            format!("{date}[models]\nsonnet = {{ input = 1, output = 2 }}\n"),
+            3,
+            1,
+            "an alias of `claude-sonnet-5-5`",
+        ),
+        (
+            format!("{date}[aliases]\nclaude-opus-5 = \"claude-opus-4-8\"\n"),
+            3,
+            1,
+            "the name of a listed model",
+        ),
         (format!("{date}modles = 1\n"), 2, 1, "unknown field `modles`"),
         (format!("{date}source = \n"), 2, 10, ""),
         (model("input = -1, output = 2"), 3, 15, "from 0 to 100000, found -1"),

@@ -2,7 +2,8 @@
 //! own (`*.md`), and the forms of structured answers (`schemas/`).
 //!
 //! Deliberately knows no store, wire or program: who asks, with which flags, and what becomes of the answer is
-//! told elsewhere. Every text that an executor wrote is quoted as such, because it is read by other agents.
+//! told elsewhere. What an executor says is quoted as such, because it is read by other agents; the last
+//! lines of a command's output, as a part of a finding, stand on the finding's own line.
 
 mod brief;
 mod counsel;

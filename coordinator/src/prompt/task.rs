@@ -1,6 +1,6 @@
 //! What the agent of a task is told: at the beginning, and when it goes on in its session.
 
-use wavegate_engine::spec::{Permissions, WorkspaceKind};
+use wavegate_engine::spec::{Permissions, TaskSpec, WorkspaceKind};
 
 use super::{
     brief::{LastAttempt, TaskBrief},
@@ -29,7 +29,7 @@ pub fn task_prompt(brief: &TaskBrief<'_>) -> String {
         ("files", points(task.files.iter().map(|file| code(file)))),
         ("workspace", workspace(brief)),
         ("permissions", permissions(task.permissions).to_owned()),
-        ("tools", tools(&task.allowed_tools)),
+        ("tools", tools(task)),
         ("env", env(&task.env)),
         ("verify", verify(brief)),
         ("wave_verify", wave_verify(brief)),
@@ -126,7 +126,9 @@ const fn permissions(permissions: Permissions) -> &'static str {
     }
 }
 
-fn tools(tools: &[String]) -> String {
+/// Codex's program knows no single tools: it has what its sandbox allows.
+fn tools(task: &TaskSpec) -> String {
+    let tools = if task.runner == "codex" { &[][..] } else { &task.allowed_tools };
     led("Besides, you may use:", points(tools.iter().map(|tool| code(tool))))
 }
 

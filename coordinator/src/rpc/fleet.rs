@@ -1,6 +1,6 @@
 //! FleetService: the workers, as they are stored and as they are connected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tonic::{Request, Response, Status};
 use wavegate_engine::{Account, AccountRow, AccountState, Input, WorkerId};
@@ -16,6 +16,48 @@ impl FleetDesk {
         let name = worker.to_owned();
         let found = self.0.read(move |reader| reader.worker_id(&name)).await?;
         Ok(WorkerId::from(found.ok_or_else(|| status::not_found("worker", worker))?.as_str()))
+    }
+}
+
+/// The beginning of a fingerprint must tell at least this much.
+const LEAST_PREFIX: usize = 4;
+
+impl FleetDesk {
+    /// The account of this runner with this fingerprint, or the only one whose fingerprint begins so.
+    async fn account(&self, runner: &str, given: &str) -> Result<Account, Status> {
+        let troubled = self.0.handle.accounts().await?.into_iter().map(|row| row.account);
+        let workers = self.0.read(|reader| reader.workers()).await?;
+        let own =
+            workers.iter().flat_map(|worker| worker.row.runners.iter().map(|it| worker.row.account(it)));
+        let known: BTreeSet<Account> = troubled.chain(own.flatten()).collect();
+        account_of(&known, runner, given)
+    }
+}
+
+fn account_of(known: &BTreeSet<Account>, runner: &str, given: &str) -> Result<Account, Status> {
+    let of_runner = || known.iter().filter(|account| account.runner == runner);
+    if let Some(account) = of_runner().find(|account| account.fingerprint == given) {
+        return Ok(account.clone());
+    }
+    if given.chars().count() < LEAST_PREFIX {
+        return Err(status::invalid(format!(
+            "`account`: found {given:?}, expected an account's fingerprint, or at least its first {LEAST_PREFIX} characters"
+        )));
+    }
+    let alike: Vec<_> = of_runner().filter(|account| account.fingerprint.starts_with(given)).collect();
+    match alike.as_slice() {
+        [account] => Ok((*account).clone()),
+        [] => Err(status::not_found_as(format!(
+            "no account of {runner} is {given:?} or begins so: `wavegate accounts` shows those that there are"
+        ))),
+        several => {
+            let names: Vec<_> = several.iter().map(|account| account.fingerprint.as_str()).collect();
+            Err(status::invalid(format!(
+                "{} accounts of {runner} begin with {given:?}: {}",
+                names.len(),
+                names.join(", ")
+            )))
+        }
     }
 }
 
@@ -78,7 +120,7 @@ impl v1::fleet_service_server::FleetService for FleetDesk {
     ) -> Result<Response<v1::ClearAccountResponse>, Status> {
         self.0.access.check(request.metadata())?;
         let request = request.into_inner();
-        let account = Account { runner: request.runner, fingerprint: request.account };
+        let account = self.account(&request.runner, &request.account).await?;
         self.0.handle.apply(Input::ClearAccount { account, by: by(request.by) }).await?;
         Ok(Response::new(v1::ClearAccountResponse {}))
     }
@@ -92,5 +134,33 @@ impl v1::fleet_service_server::FleetService for FleetDesk {
         let worker = self.worker_id(&request.worker).await?;
         self.0.handle.apply(Input::ForgetWorker { worker, by: by(request.by) }).await?;
         Ok(Response::new(v1::ForgetWorkerResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_an_unambiguous_beginning() {
+        let account = |runner: &str, fingerprint: &str| Account {
+            runner: runner.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+        };
+        let known = BTreeSet::from([
+            account("claude", "abcd1234"),
+            account("claude", "abcd5678"),
+            account("claude", "abc"),
+            account("codex", "abcd1299"),
+        ]);
+        let found =
+            |runner, given| account_of(&known, runner, given).map_err(|status| status.message().to_owned());
+        assert_eq!(found("claude", "abcd1"), Ok(account("claude", "abcd1234")));
+        assert_eq!(found("codex", "abcd"), Ok(account("codex", "abcd1299")));
+        assert_eq!(found("claude", "abc"), Ok(account("claude", "abc")), "all of it, however short");
+        let several = found("claude", "abcd").unwrap_err();
+        assert!(several.contains("2 accounts of claude") && several.contains("abcd5678"), "{several}");
+        assert!(found("claude", "ab").unwrap_err().contains("first 4 characters"));
+        assert!(found("claude", "beef").unwrap_err().contains("no account of claude is \"beef\""));
     }
 }

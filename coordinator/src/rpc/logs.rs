@@ -22,7 +22,7 @@ pub(super) async fn check_task(services: &Services, plan: PlanId, task: &str) ->
     let spec = services.read(move |reader| reader.spec(plan)).await?;
     let known =
         spec.is_some_and(|spec| spec.waves.iter().flat_map(|wave| &wave.tasks).any(|it| it.key == task));
-    if known { Ok(()) } else { Err(status::not_found("task", task)) }
+    if known { Ok(()) } else { Err(status::no_task(plan, task)) }
 }
 
 /// What the request asks for, until there is no more.

@@ -7,7 +7,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use wavegate_engine::{
     Digest, Input, PlanId, Reply, Resolve,
-    estimate::estimates,
+    estimate::{Estimates, estimates},
     spec::{Budget, PlanSpec},
 };
 use wavegate_proto::v1;
@@ -25,6 +25,22 @@ impl PlanDesk {
     async fn spec(&self, plan: PlanId) -> Result<PlanSpec, Status> {
         let found = self.0.read(move |reader| reader.spec(plan)).await?;
         found.ok_or_else(|| status::not_found("plan", &plan.to_string()))
+    }
+
+    /// What is estimated now, and the date of the prices by which it is.
+    async fn fresh_estimates(&self, plan: PlanId) -> Result<(Estimates, String), Status> {
+        let prices = &self.0.prices;
+        Ok((estimates(&self.spec(plan).await?, &prices.blended()), prices.blended_date()))
+    }
+
+    /// What was estimated at approval; before it, what is estimated now.
+    async fn estimates(&self, plan: PlanId) -> Result<(Estimates, String), Status> {
+        let (fresh, date) = self.fresh_estimates(plan).await?;
+        let summary = self.0.read(move |reader| reader.summary(plan)).await?;
+        Ok(match summary.and_then(|summary| summary.estimates) {
+            Some(kept) => (fresh.as_kept(&kept), kept.prices_date),
+            None => (fresh, date),
+        })
     }
 
     /// Applies what an operator asks of a plan, when the request carries the token.
@@ -61,14 +77,14 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     async fn check_plan(&self, request: Request<v1::CheckPlanRequest>) -> Answer<v1::CheckPlanResponse> {
         let request = request.into_inner();
         let (_, reading) = read_plan(request.source, file_name(request.file_name), request.set).await?;
-        let prices = self.0.prices.blended();
-        let outline = reading.spec.as_ref().map(|spec| convert::outline_of(spec, &prices));
+        let outline = reading.spec.as_ref().map(|spec| convert::outline_of(spec, &self.0.prices));
         Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
     }
 
     async fn submit_plan(&self, request: Request<v1::SubmitPlanRequest>) -> Answer<v1::SubmitPlanResponse> {
         self.0.access.check(request.metadata())?;
         let request = request.into_inner();
+        check_budget(&request)?;
         let file_name = file_name(request.file_name);
         let (source, reading) = read_plan(request.source, file_name.clone(), request.set).await?;
         let warnings = convert::diagnostics_of(&reading);
@@ -101,9 +117,10 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let plan = self.0.read(move |reader| reader.plan(id)).await?;
         let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
         let holds = self.0.handle.holds(id).await?;
-        let estimates = estimates(&self.spec(id).await?, &self.0.prices.blended());
+        let (estimates, date) = self.estimates(id).await?;
+        let estimates = convert::estimates_into_proto(&estimates, date);
         Ok(Response::new(v1::GetPlanResponse {
-            plan: Some(convert::plan_into_proto(plan, &holds, &estimates)),
+            plan: Some(convert::plan_into_proto(plan, &holds, estimates)),
         }))
     }
 
@@ -112,7 +129,7 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let id = self.0.plan_id(&plan).await?;
         let key = task.clone();
         let found = self.0.read(move |reader| reader.task_now(id, &key)).await?;
-        let now = found.ok_or_else(|| status::not_found("task", &task))?;
+        let now = found.ok_or_else(|| status::no_task(id, &task))?;
         let told = convert::prompt_of(&now);
         let told = told
             .ok_or_else(|| status::invalid(format!("{task} is a shell task: no agent is told anything")))?;
@@ -124,8 +141,8 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         request: Request<v1::EstimatePlanRequest>,
     ) -> Answer<v1::EstimatePlanResponse> {
         let id = self.0.plan_id(&request.into_inner().plan).await?;
-        let estimates =
-            convert::estimates_into_proto(&estimates(&self.spec(id).await?, &self.0.prices.blended()));
+        let (estimates, date) = self.estimates(id).await?;
+        let estimates = convert::estimates_into_proto(&estimates, date);
         Ok(Response::new(v1::EstimatePlanResponse { estimates: Some(estimates) }))
     }
 
@@ -136,8 +153,11 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let asked = request.get_ref().clone();
         let mode = convert::mode_from_proto(asked.mode());
         self.0.access.check(request.metadata())?;
-        let reply =
-            self.apply(&request, &asked.plan, |plan| Input::Approve { plan, mode, by: by(asked.by) }).await?;
+        let id = self.0.plan_id(&asked.plan).await?;
+        let (estimates, date) = self.fresh_estimates(id).await?;
+        let estimates = Some(Box::new(estimates.kept(date)));
+        let approve = Input::Approve { plan: id, mode, by: by(asked.by), estimates };
+        let reply = self.0.handle.apply(approve).await?;
         let (mode, tier) = mode_and_tier(&reply);
         let warnings = match reply {
             Reply::Mode { warnings, .. } => warnings,
@@ -165,9 +185,9 @@ impl v1::plan_service_server::PlanService for PlanDesk {
     async fn resume_plan(&self, request: Request<v1::ResumePlanRequest>) -> Answer<v1::ResumePlanResponse> {
         let v1::ResumePlanRequest { plan, by: who, add_tokens, add_micro_usd, task } =
             request.get_ref().clone();
-        for (field, added) in [("add_tokens", add_tokens), ("add_micro_usd", add_micro_usd)] {
-            convert::amount(field, added).map_err(|error| status::invalid(error.to_string()))?;
-        }
+        convert::amount("add_tokens", add_tokens)
+            .and_then(|_| convert::money("add_micro_usd", add_micro_usd))
+            .map_err(|error| status::invalid(error.to_string()))?;
         let add = Budget { tokens: Some(add_tokens), micro_usd: Some(add_micro_usd) };
         let task = Some(task).filter(|task| !task.is_empty());
         self.apply(&request, &plan, |plan| Input::Resume { plan, by: by(who), task, add }).await?;
@@ -219,23 +239,30 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let plan = plan.ok_or_else(|| status::not_found("plan", &asked))?;
         let workers = self.0.read(|reader| reader.workers()).await?;
         let holds = self.0.handle.holds(id).await?;
-        let estimates = estimates(&self.spec(id).await?, &self.0.prices.blended());
+        let (estimates, estimates_date) = self.estimates(id).await?;
         let figures = report::figures(&plan, &workers);
         let ledger = self.0.read(move |reader| reader.ledger(id)).await?;
         let coordinator = report::coordinator_usage(&ledger);
         let summary = convert::summary_into_proto(&plan.summary);
         Ok(Response::new(v1::GetReportResponse {
-            estimates: Some(convert::estimates_into_proto(&estimates)),
+            prices_date: report::price_dates(&ledger),
+            estimates: Some(convert::estimates_into_proto(&estimates, estimates_date)),
             usage: summary.usage,
             plan: Some(summary),
             waves: convert::waves_into_proto(plan, &holds),
             ledger: ledger.into_iter().map(convert::ledger_into_proto).collect(),
             coordinator_usage: Some(convert::usage_into_proto(coordinator)),
             coordinator_estimate_tokens: estimates.max_coordinator_tokens,
-            prices_date: self.0.prices.date().to_owned(),
             ..figures
         }))
     }
+}
+
+fn check_budget(request: &v1::SubmitPlanRequest) -> Result<(), Status> {
+    let tokens = request.budget_tokens.map(|tokens| convert::amount("budget_tokens", tokens)).transpose();
+    let micro_usd =
+        request.budget_micro_usd.map(|micro| convert::money("budget_micro_usd", micro)).transpose();
+    tokens.and(micro_usd).map(drop).map_err(|error| status::invalid(error.to_string()))
 }
 
 /// Reads a plan file off the async threads: a large one takes a while. Gives the text back.

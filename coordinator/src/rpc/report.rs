@@ -1,7 +1,7 @@
 //! The figures of a report: how long a plan took, how much work that was, and how much faster it could
 //! have been. Pure arithmetic over what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wavegate_engine::{Decision, LeaseKind, Mode, Outcome, Role, STANDARD_CAP, Usage, VerdictSource};
 use wavegate_proto::v1;
@@ -48,6 +48,12 @@ pub(super) fn figures(plan: &PlanDetail, workers: &[WorkerDetail]) -> v1::GetRep
 pub(super) fn coordinator_usage(ledger: &[LedgerLine]) -> Usage {
     let own = ledger.iter().filter(|line| line.kind == LeaseKind::Coordinate);
     own.fold(Usage::default(), |sum, line| sum.plus(line.usage.usage()))
+}
+
+/// The days that the prices of its costs are of.
+pub(super) fn price_dates(ledger: &[LedgerLine]) -> String {
+    let dates: BTreeSet<&str> = ledger.iter().map(|line| line.usage.price_date.as_str()).collect();
+    Vec::from_iter(dates.into_iter().filter(|date| !date.is_empty())).join(", ")
 }
 
 fn count(number: usize) -> u32 {

@@ -221,7 +221,7 @@ impl Reading {
         match &mut event {
             SessionEvent::Finished { report, .. } => self.services.prices.complete(report),
             SessionEvent::Progress { usage, models, .. } => {
-                *usage = self.services.prices.price(models).unwrap_or(*usage);
+                self.services.prices.complete_models("", models, usage);
             }
             SessionEvent::Hello(_)
             | SessionEvent::Heartbeat { .. }

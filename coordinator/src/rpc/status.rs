@@ -12,7 +12,7 @@
 use std::{path::Path, time::Duration};
 
 use tonic::{Code, Status};
-use wavegate_engine::Refusal;
+use wavegate_engine::{PlanId, Refusal};
 
 use crate::{
     driver::{ApplyError, StoreError},
@@ -36,6 +36,7 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::NoteMissing
         | Refusal::VerdictTask { .. }
         | Refusal::EmptyRejection
+        | Refusal::ApprovedFindings
         | Refusal::WaveAmbiguous { .. }
         | Refusal::Timing { .. } => Code::InvalidArgument,
         Refusal::NoTask { .. } | Refusal::NoWave { .. } | Refusal::NoWorker(_) => Code::NotFound,
@@ -45,6 +46,7 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::PlanState { .. }
         | Refusal::TaskState { .. }
         | Refusal::NothingBlocked(_)
+        | Refusal::NoBudget { .. }
         | Refusal::WaveState { .. }
         | Refusal::NoCandidate { .. }
         | Refusal::TaskNotBlocking { .. }
@@ -131,6 +133,15 @@ pub(super) fn invalid(text: impl Into<String>) -> Status {
 
 pub(super) fn not_found(what: &str, name: &str) -> Status {
     status(Code::NotFound, format!("no {what} {name:?}"))
+}
+
+pub(super) fn no_task(plan: PlanId, task: &str) -> Status {
+    status(Code::NotFound, format!("plan {plan} has no task {task:?}"))
+}
+
+/// There is more to it than a name.
+pub(super) fn not_found_as(text: impl Into<String>) -> Status {
+    status(Code::NotFound, text)
 }
 
 pub(super) fn unavailable(text: impl Into<String>) -> Status {

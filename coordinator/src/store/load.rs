@@ -3,13 +3,12 @@
 use rusqlite::{Connection, Row, named_params};
 use wavegate_engine::{
     LeaseId, LeaseRow, LeaseWork, PastLease, PlanId, PlanSnapshot, TaskIx, TaskRow, WaveIx, WaveRow,
-    WorkerId,
     spec::{PlanSpec, TaskShape, TaskSpec, WaveShape, WaveSpec},
 };
 
 use super::rows::{
-    account_row, all, foreign_text, get, json, lease_row, lease_state, maybe_digest, number, plan_row,
-    task_row, wave_row, worker_row,
+    account_row, all, foreign_text, get, json, lease_row, maybe_digest, number, plan_row, task_row, wave_row,
+    worker_row,
 };
 use crate::driver::{ModeRequest, Snapshot, StoreError};
 
@@ -118,14 +117,10 @@ pub(super) fn mode_requests(sql: &Connection) -> Result<Vec<ModeRequest>> {
     })
 }
 
-pub(super) fn past_lease(sql: &Connection, lease: LeaseId) -> Result<Option<PastLease>> {
+pub(super) fn past_lease(sql: &Connection, lease: LeaseId) -> Result<Option<Box<PastLease>>> {
     let statement = include_str!("lease/select_past.sql");
     let found = all(sql, statement, [lease.to_string()], |row| {
-        Ok(PastLease {
-            state: lease_state(row)?,
-            worker: WorkerId::from(get::<String>(row, "worker_id")?.as_str()),
-            accepted: get(row, "accepted")?,
-        })
+        Ok(Box::new(PastLease { row: lease_row(row)?, accepted: get(row, "accepted")? }))
     })?;
     Ok(found.into_iter().next())
 }

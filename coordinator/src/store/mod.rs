@@ -123,7 +123,7 @@ impl Store for SqliteStore {
         Ok(next)
     }
 
-    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<PastLease>, StoreError> {
+    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<Box<PastLease>>, StoreError> {
         load::past_lease(&self.sql, lease)
     }
 

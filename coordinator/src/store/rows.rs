@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use rusqlite::{Row, types::FromSql};
 use wavegate_engine::{
-    Account, AccountRow, AccountState, CostSource, Counsel, Digest, Finding, LeaseId, LeaseKind, LeaseRow,
-    LeaseState, LeaseWork, Mode, ModelUsage, OwnWork, PlanId, PlanRow, PlanState, Purpose, Role, Runner,
-    TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow, WaveState, WorkerId,
-    WorkerRow, spec::Budget,
+    Account, AccountRow, AccountState, AwaitsCounsel, CostSource, Counsel, Digest, Finding, LeaseId,
+    LeaseKind, LeaseRow, LeaseState, LeaseWork, Mode, ModelUsage, OwnWork, PlanId, PlanRow, PlanState,
+    Purpose, Role, Runner, TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, WaveIx, WaveRow,
+    WaveState, WorkerId, WorkerRow, spec::Budget,
 };
 
 use super::error::unknown;
@@ -142,12 +142,17 @@ pub(super) fn task_row(row: &Row<'_>) -> Result<TaskRow> {
         losses: number(row, "losses")?,
         rejections: number(row, "rejections")?,
         evidence_only: get(row, "evidence_only")?,
-        awaits_counsel: get(row, "awaits_counsel")?,
+        awaits_counsel: awaits_counsel(row)?,
         spent: usage(row, "spent")?,
         budget: budget(row)?,
         result: task_result(row)?,
         own: own_work(row)?,
     })
+}
+
+fn awaits_counsel(row: &Row<'_>) -> Result<AwaitsCounsel> {
+    let number: i64 = get(row, "awaits_counsel")?;
+    AwaitsCounsel::from_number(number).ok_or_else(|| unknown("awaits_counsel", number))
 }
 
 fn own_work(row: &Row<'_>) -> Result<Option<OwnWork>> {
@@ -177,7 +182,10 @@ pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
         }
         LeaseKind::Integrate => LeaseWork::Integrate,
         LeaseKind::Validate => LeaseWork::Validate { candidate: parsed(row, "candidate")? },
-        LeaseKind::Coordinate => LeaseWork::Coordinate { purpose: word(row, "purpose", Purpose::from_word)? },
+        LeaseKind::Coordinate => LeaseWork::Coordinate {
+            purpose: word(row, "purpose", Purpose::from_word)?,
+            tier: word(row, "tier", Tier::from_word)?,
+        },
     };
     Ok(LeaseRow {
         id: parsed::<LeaseId>(row, "id")?,
@@ -230,6 +238,7 @@ pub(super) fn model_usage(row: &Row<'_>) -> Result<ModelUsage> {
         cache_write: number(row, "cache_write")?,
         cost_micro_usd: maybe_number(row, "micro_usd")?,
         cost_source: word(row, "cost_source", CostSource::from_word)?,
+        price_date: get(row, "price_date")?,
         calls: number(row, "calls")?,
     })
 }

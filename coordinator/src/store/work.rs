@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, named_params};
 use wavegate_engine::{
-    Counsel, Digest, Finding, LeaseRow, LeaseWork, Outcome, PlanId, TaskIx, WaveIx, WorkBrief, WorkerId,
+    Counsel, Digest, Finding, LeaseRow, LeaseWork, Outcome, PlanId, Purpose, TaskIx, WaveIx, WorkBrief,
+    WorkerId,
     spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
@@ -27,7 +28,8 @@ pub struct TaskNow {
     /// What its attempts have made is kept, and the next one would go on from it.
     pub has_result: bool,
     /// It waits for another attempt; else what is told is what it began with.
-    pub is_pending: bool,
+    /// The word of its state.
+    pub state: String,
     pub story: TaskStory,
 }
 
@@ -95,19 +97,19 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
 /// What the agent of a task would be told now, by the task's key; None when there is no such task.
 pub(super) fn load_task(sql: &Connection, plan: PlanId, key: &str) -> Result<Option<TaskNow>> {
     let find = "SELECT ix, wave_ix, attempt, has_own AS has_result,
-        state = 'pending' AS is_pending FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
+        state FROM wg_tasks WHERE plan_id = ?1 AND key = ?2";
     let found = all(sql, find, rusqlite::params![plan.0, key], |row| {
         let (ix, wave_ix) = (TaskIx(number(row, "ix")?), WaveIx(number(row, "wave_ix")?));
-        Ok((ix, wave_ix, number(row, "attempt")?, get(row, "has_result")?, get(row, "is_pending")?))
+        Ok((ix, wave_ix, number(row, "attempt")?, get(row, "has_result")?, get(row, "state")?))
     })?;
-    let Some((task, wave_ix, attempt, has_result, is_pending)) = found.into_iter().next() else {
+    let Some((task, wave_ix, attempt, has_result, state)) = found.into_iter().next() else {
         return Ok(None);
     };
     let (plan_name, head) = self::plan(sql, plan)?;
     let spec = task_spec(sql, plan, task)?;
     let story = story(sql, plan, wave_ix, task, &spec, None)?;
     let wave = self::wave(sql, plan, wave_ix)?;
-    Ok(Some(TaskNow { plan_name, head, wave, spec, attempt, has_result, is_pending, story }))
+    Ok(Some(TaskNow { plan_name, head, wave, spec, attempt, has_result, state, story }))
 }
 
 fn story(
@@ -131,7 +133,7 @@ fn story(
     }
     story.dependencies =
         spec.depends_on.iter().map(|dependency| output(sql, plan, *dependency)).collect::<Result<_>>()?;
-    story.counsel = newest_counsel(sql, plan, wave)?;
+    story.counsel = counsel_for(sql, plan, wave, &spec.key)?;
     let attempts = include_str!("result/select_attempts.sql");
     let attempts = all(sql, attempts, [plan.0, i64::from(task.0)], |row| {
         let last = LastAttempt {
@@ -158,11 +160,41 @@ fn output(sql: &Connection, plan: PlanId, task: TaskIx) -> Result<TaskOutput> {
     Ok(TaskOutput { key: spec.key, title: spec.title, summary, output_json })
 }
 
-fn newest_counsel(sql: &Connection, plan: PlanId, wave: WaveIx) -> Result<Option<Counsel>> {
-    let statement =
-        "SELECT c.note, c.tasks FROM wg_counsels AS c INNER JOIN wg_leases AS l ON l.id = c.lease_id
-        WHERE l.plan_id = ?1 AND l.wave_ix = ?2 ORDER BY l.granted_ms DESC, c.rowid DESC LIMIT 1";
-    Ok(all(sql, statement, [plan.0, i64::from(wave.0)], counsel)?.into_iter().next())
+/// What the coordinator's model said to one task: the newest briefing, and the newest triage that is about
+/// the task or about none by name.
+fn counsel_for(sql: &Connection, plan: PlanId, wave: WaveIx, key: &str) -> Result<Option<Counsel>> {
+    let statement = "SELECT c.note, c.tasks, l.purpose FROM wg_counsels AS c
+        INNER JOIN wg_leases AS l ON l.id = c.lease_id
+        WHERE l.plan_id = ?1 AND l.wave_ix = ?2 ORDER BY l.granted_ms DESC, c.rowid DESC";
+    let counsels = all(sql, statement, [plan.0, i64::from(wave.0)], |row| {
+        Ok((word(row, "purpose", Purpose::from_word)?, counsel(row)?))
+    })?;
+    let newest = |wanted: Purpose| {
+        counsels.iter().find(|(purpose, counsel)| {
+            let is_about = || counsel.tasks.is_empty() || counsel.tasks.iter().any(|task| task.task == key);
+            *purpose == wanted && (wanted == Purpose::Briefing || is_about())
+        })
+    };
+    let heard: Vec<_> = [Purpose::Briefing, Purpose::Triage]
+        .into_iter()
+        .filter_map(newest)
+        .map(|(_, counsel)| counsel)
+        .collect();
+    if heard.is_empty() {
+        return Ok(None);
+    }
+    let joined =
+        |texts: Vec<&str>| texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
+    let guidance = joined(
+        heard
+            .iter()
+            .flat_map(|counsel| &counsel.tasks)
+            .filter(|task| task.task == key)
+            .map(|task| task.text.as_str())
+            .collect(),
+    );
+    let note = joined(heard.iter().map(|counsel| counsel.note.as_str()).collect());
+    Ok(Some(Counsel { note, tasks: vec![Finding { task: key.to_owned(), text: guidance }] }))
 }
 
 fn to_counsel(sql: &Connection, plan: PlanId, wave: WaveIx, task: TaskIx) -> Result<TaskToCounsel> {

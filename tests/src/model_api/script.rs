@@ -172,13 +172,18 @@ fn last_step(request: &Value, role: Role, text: &str, beyond: usize) -> Step {
             json!({ "summary": "did as the script says", "artifacts": [], "claims": [], "metrics": [] })
         }
         Role::Coordinator => json!({ "note": "mind the script", "tasks": [] }),
-        Role::Thor => verdict(text),
+        Role::Thor => verdict(request, text),
     };
     Step::Tool(Tool::new(ANSWER, answer))
 }
 
-fn verdict(text: &str) -> Value {
-    let gate = |passed| json!([{ "name": "acceptance", "passed": passed, "notes": "by the script" }]);
+fn verdict(request: &Value, text: &str) -> Value {
+    let form = answer_form(request).cloned().unwrap_or_default();
+    let names = form["properties"]["gates"]["items"]["properties"]["name"]["enum"].clone();
+    let names = names.as_array().cloned().unwrap_or_default();
+    let gate = |passed| -> Value {
+        names.iter().map(|name| json!({ "name": name, "passed": passed, "notes": "by the script" })).collect()
+    };
     let rejected = marker(text, "thor").and_then(|script| script.strip_prefix("reject ").map(str::to_owned));
     match rejected.filter(|_| !text.contains("This is round ")) {
         Some(task) => json!({
@@ -284,7 +289,7 @@ mod tests {
 
     #[test]
     fn thor_rejects_in_the_first_round_alone() {
-        let decision = |text: &str| verdict(text)["decision"].as_str().map(str::to_owned);
+        let decision = |text: &str| verdict(&Value::Null, text)["decision"].as_str().map(str::to_owned);
         assert_eq!(decision("[[thor: reject T1]]").as_deref(), Some("rejected"));
         assert_eq!(decision("This is round 2 of [[thor: reject T1]]").as_deref(), Some("approved"));
         assert_eq!(decision("").as_deref(), Some("approved"));

@@ -67,6 +67,10 @@ impl Runner for Command {
         own.chain(proxies).collect()
     }
 
+    fn secrets(&self) -> Vec<String> {
+        self.settings.account_env.iter().cloned().collect()
+    }
+
     fn order(&self, ask: &Ask<'_>) -> io::Result<Order> {
         let work = ask.work;
         let schema = if self.settings.takes_schema() { "" } else { &work.schema };

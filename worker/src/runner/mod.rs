@@ -82,6 +82,11 @@ pub trait Runner: Debug + Send + Sync {
     /// out of logs where the name says that they are secret.
     fn variables(&self) -> Vec<String>;
 
+    /// Those of the variables that are secret whatever their names say.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How its program is started; writes what the program is to read. Standard output is given to the
     /// listener line by line.
     fn order(&self, ask: &Ask<'_>) -> io::Result<Order>;

@@ -9,7 +9,10 @@ use wavegate_proto::v1;
 const LEAST_BYTES: usize = 6;
 
 /// What a name holds whose value is a secret.
-const SECRET_WORDS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+const SECRET_WORDS: [&str; 8] =
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH", "HEADERS"];
+/// The same, where they are a word of their own.
+const SECRET_PARTS: [&str; 2] = ["PASS", "PAT"];
 
 /// The secrets of one lease.
 #[derive(Clone, Default)]
@@ -38,6 +41,7 @@ impl std::fmt::Debug for Scrubber {
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
+        || name.split('_').any(|part| SECRET_PARTS.contains(&part))
 }
 
 impl Scrubber {
@@ -250,7 +254,8 @@ mod tests {
     #[test]
     fn names_that_hold_secrets_are_known() {
         assert!(is_secret("ANTHROPIC_API_KEY") && is_secret("my_password"));
-        assert!(!is_secret("HTTPS_PROXY"));
+        assert!(is_secret("ANTHROPIC_CUSTOM_HEADERS") && is_secret("MY_PAT") && is_secret("TINY_AUTH"));
+        assert!(!is_secret("HTTPS_PROXY") && !is_secret("PATH") && !is_secret("CODEX_HOME"));
     }
 
     proptest! {

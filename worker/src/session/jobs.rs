@@ -177,8 +177,12 @@ async fn read_blob(blobs: &dyn BlobStore, digest: Digest) -> Result<Vec<u8>, Blo
 /// Why the operator of this worker does not want this work done, if so.
 fn forbidden(work: &v1::Work, runners: &Registry) -> Option<String> {
     let agent = |agent: &Option<v1::AgentWork>| agent.as_ref().map(|agent| agent.runner.clone());
-    let needed = match work.body.as_ref()? {
-        v1::work::Body::Task(task) => vec![task.runner.clone()],
+    let needed: Vec<String> = match work.body.as_ref()? {
+        v1::work::Body::Task(task) => {
+            let commands = !task.setup.is_empty() || !task.skip_if.is_empty();
+            let shell = commands.then(|| "shell".to_owned());
+            [task.runner.clone()].into_iter().chain(shell).collect()
+        }
         v1::work::Body::Validate(validate) => {
             agent(&validate.agent).into_iter().chain(["shell".to_owned()]).collect()
         }

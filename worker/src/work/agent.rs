@@ -61,7 +61,9 @@ pub async fn ask(context: &WorkContext, work: &v1::AgentWork, place: Place<'_>) 
     let known = Some(work.resume_session.as_str()).filter(|id| !id.is_empty());
     if let Some((id, counters)) = known.and_then(|id| Some((id, sessions.counters(name, id)?))) {
         let asked = asking.once(place, Talk::Resumed { id, counters: &counters }).await?;
-        if !asked.conclusion.is_unknown_session {
+        // What it used was done in that session, whatever else it said.
+        let has_worked = crate::runner::usage_of(&asked.conclusion.models) != v1::Usage::default();
+        if !asked.conclusion.is_unknown_session || has_worked {
             return Ok(remembered(&sessions, name, asked));
         }
         sessions.forget(name, id);
@@ -79,14 +81,45 @@ pub async fn ask(context: &WorkContext, work: &v1::AgentWork, place: Place<'_>) 
 
 fn installed<'a>(context: &'a WorkContext, work: &v1::AgentWork) -> Result<&'a Installed, Ending> {
     let runners = &context.runners;
-    if work.permissions() == v1::Permissions::Full && !runners.allows_full() {
-        let text = "this worker's operator does not allow agents full permissions (--allow-full)";
-        return Err(Ending::Unable(text.to_owned()));
+    if !runners.allows_full() {
+        let no = "this worker's operator does not allow agents full permissions (--allow-full)";
+        if work.permissions() == v1::Permissions::Full {
+            return Err(Ending::Unable(no.to_owned()));
+        }
+        if let Some(tool) = work.allowed_tools.iter().find(|tool| runs_anything(tool)) {
+            return Err(Ending::Unable(format!("{no}, and the tool {tool:?} runs any command")));
+        }
     }
     runners.get(&work.runner).ok_or_else(|| {
         let names = runners.names().join(", ");
         Ending::Unable(format!("this worker has no agent {:?}; it has {names}", work.runner))
     })
+}
+
+/// Tools that are a shell, in the words of several programs.
+const SHELL_TOOLS: [&str; 4] = ["bash", "shell", "run_shell_command", "shelltool"];
+/// Programs that run any other one.
+const INTERPRETERS: [&str; 16] = [
+    "sh", "bash", "zsh", "dash", "env", "eval", "exec", "xargs", "sudo", "python", "python3", "perl", "ruby",
+    "node", "npx", "find",
+];
+
+/// Whether a tool, in the words of an agent's program, lets it run any command: the same as all permissions.
+/// The coordinator knows that too; here the operator of this host has the last word.
+fn runs_anything(tool: &str) -> bool {
+    let (name, what) = match tool.trim().split_once('(') {
+        Some((name, rest)) => (name, Some(rest.trim_end_matches(')').trim())),
+        None => (tool.trim(), None),
+    };
+    // A program that splits its list at commas or blanks would find other tools in such a name.
+    let is_one_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if !is_one_name {
+        return true;
+    }
+    let is_shell = SHELL_TOOLS.contains(&name.to_ascii_lowercase().as_str());
+    let program = what.unwrap_or_default().split([' ', ':', '\t']).next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    is_shell && (program.is_empty() || program.contains('*') || INTERPRETERS.contains(&program.as_str()))
 }
 
 /// A task's own words win over the worker's.

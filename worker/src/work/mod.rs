@@ -113,7 +113,14 @@ fn secrets(body: &v1::work::Body, runners: &Registry) -> Vec<String> {
     let asked = env.iter().filter(|name| !environment::is_inherited(name)).cloned();
     let installed = agent.as_ref().and_then(|agent| runners.get(&agent.runner));
     let own = installed.map(|found| found.runner.variables()).unwrap_or_default();
-    asked.chain(own.into_iter().filter(|name| scrub::is_secret(name))).collect()
+    // A proxy's address may hold a password.
+    let holds_login = |name: &str| {
+        name.to_ascii_uppercase().ends_with("_PROXY")
+            && std::env::var(name).is_ok_and(|value| value.contains('@'))
+    };
+    let described = installed.map(|found| found.runner.secrets()).unwrap_or_default();
+    let own = own.into_iter().filter(|name| scrub::is_secret(name) || holds_login(name));
+    asked.chain(own).chain(described).collect()
 }
 
 impl WorkContext {
@@ -128,18 +135,21 @@ impl WorkContext {
         }
     }
 
+    /// Ends when somebody has cancelled the work.
+    async fn cancelled(&self) {
+        let mut cancel = self.cancel.clone();
+        if cancel.wait_for(|cancel| *cancel).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Runs work that starts no process to its end, or to the end of the right to do it.
     async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending> {
-        let (mut cancel, deadline) = (self.cancel.clone(), self.deadline.clone());
-        let cancelled = async {
-            if cancel.wait_for(|cancel| *cancel).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let deadline = self.deadline.clone();
         tokio::select! {
             // What was asked for is told, also when the right has ended too.
             biased;
-            () = cancelled => Err(Ending::Cancelled),
+            () = self.cancelled() => Err(Ending::Cancelled),
             () = right_ended(deadline) => Err(Ending::Fenced),
             done = work => Ok(done),
         }

@@ -54,7 +54,10 @@ async fn try_perform(
     let is_kept = report.outcome() == v1::Outcome::Succeeded
         || task.agent.is_some() && is_interruption(report.outcome());
     if is_kept {
-        return keep(context, workspace, start.kind() == v1::WorkspaceKind::Dir, report).await;
+        // One that may only look changes nothing, whatever it was denied.
+        let may_change = task.agent.as_ref().is_none_or(|agent| agent.permissions() != v1::Permissions::Read);
+        let changes_count = start.kind() == v1::WorkspaceKind::Dir && may_change;
+        return keep(context, workspace, changes_count, report).await;
     }
     workspace.remove().await;
     Ok(report)
@@ -205,7 +208,11 @@ async fn keep(
             blobs.push(encoded);
             // No process runs any more, so there is nothing to fence: while the coordinator is away the
             // finished work waits for it, and a late result may still be within its right.
-            if let Err(error) = context.blobs.publish(blobs).await {
+            let published = tokio::select! {
+                published = context.blobs.publish(blobs) => published.map_err(|error| error.to_string()),
+                () = context.cancelled() => Err("the work was cancelled".to_owned()),
+            };
+            if let Err(error) = published {
                 report.changes.clear();
                 fail_success(&mut report, format!("the result cannot be stored: {error}"));
             }

@@ -233,6 +233,13 @@ async fn what_an_agent_may_not_and_who_is_not_here_is_said() {
     full.set_permissions(v1::Permissions::Full);
     let ending = agents.ask(&full, None).await.unwrap_err();
     assert!(matches!(&ending, Ending::Unable(text) if text.contains("--allow-full")), "{ending:?}");
+    let any = v1::AgentWork { allowed_tools: vec!["Bash(*)".to_owned()], ..work("true") };
+    let ending = agents.ask(&any, None).await.unwrap_err();
+    let told =
+        matches!(&ending, Ending::Unable(text) if text.ends_with("the tool \"Bash(*)\" runs any command"));
+    assert!(told, "{ending:?}");
+    let some = v1::AgentWork { allowed_tools: vec!["Bash(cargo test:*)".to_owned()], ..work("true") };
+    assert!(agents.ask(&some, None).await.is_ok());
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@
 
 use super::{Context, Plan, outcome::MAX_COUNSEL_FAILURES};
 use crate::{
-    effect::EventKind,
+    effect::{Change, EventKind},
     ids::{TaskIx, WaveIx},
     model::Family,
-    row::{LeaseRow, LeaseWork, Outcome, Report, Role},
+    row::{AwaitsCounsel, LeaseRow, LeaseWork, Outcome, Report, Role},
     spec::Demand,
     state::{Mode, PauseReason, PlanState, Purpose, TaskState, Tier, WaveState},
 };
@@ -70,7 +70,7 @@ impl Plan {
             return;
         }
         for task in tasks {
-            self.adjust_task(ctx, *task, |row| row.awaits_counsel = true);
+            self.adjust_task(ctx, *task, |row| row.awaits_counsel = AwaitsCounsel::ToBeAsked);
         }
         // A briefing that is still owed says more than a triage.
         if self.waves[wave.at()].row.counsel != Some(Purpose::Briefing) {
@@ -87,58 +87,93 @@ impl Plan {
     }
 
     /// Counsel that nobody will give is not waited for: in standard without a worker that could give it,
-    /// and a briefing that the mode no longer asks for.
-    pub(super) fn drop_vain_counsel(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
-        let state = &self.waves[wave.at()];
-        let Some(purpose) = state.row.counsel.filter(|_| state.duty.is_none()) else {
-            return;
-        };
-        if self.row.mode == Some(Mode::Max) || state.row.state != WaveState::Running {
+    /// and a briefing that the mode no longer asks for. Workers come and go without a word to the plan, so
+    /// this is looked at each time.
+    pub(crate) fn drop_vain_counsel(&mut self, ctx: &mut Context<'_, '_>) {
+        let goes_on = matches!(self.row.state, PlanState::Running | PlanState::Paused(PauseReason::NoWorker));
+        if self.row.mode == Some(Mode::Max) || !goes_on {
             return;
         }
-        let demand = self.counsel_demand();
-        if purpose == Purpose::Briefing || ctx.fleet.missing(Role::Coordinator, Some(&demand)).is_some() {
-            self.end_counsel(ctx, wave);
+        for wave in (0..self.waves.len() as u32).map(WaveIx) {
+            let state = &self.waves[wave.at()];
+            let waits = state.row.state == WaveState::Running && state.duty.is_none();
+            if let Some(purpose) = state.row.counsel.filter(|_| waits)
+                && (purpose == Purpose::Briefing || self.is_counsel_vain(ctx))
+            {
+                self.end_counsel(ctx, wave);
+            }
         }
     }
 
+    /// Whether no worker can give it. After a start the workers are given the time to come back.
+    fn is_counsel_vain(&self, ctx: &Context<'_, '_>) -> bool {
+        let patience = ctx.config.timings.unreachable_after_ms;
+        ctx.fleet.is_gathered(ctx.moment.mono, patience)
+            && ctx.fleet.missing(Role::Coordinator, Some(&self.counsel_demand())).is_some()
+    }
+
     /// The tasks that waited go on.
-    pub(super) fn end_counsel(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
+    fn end_counsel(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
         self.change_wave(ctx, wave, |row| {
             row.counsel = None;
             row.counsel_failures = 0;
         });
         for task in self.awaiting_counsel(wave) {
-            self.adjust_task(ctx, task, |row| row.awaits_counsel = false);
+            self.adjust_task(ctx, task, |row| row.awaits_counsel = AwaitsCounsel::No);
         }
+    }
+
+    /// Counsel was given on what was asked. What came to wait meanwhile has had none: it is asked about
+    /// now.
+    fn counsel_given(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
+        let asked = |plan: &Self, task: &TaskIx| {
+            let row = &plan.tasks[task.at()];
+            row.awaits_counsel == AwaitsCounsel::Asked || !matches!(row.state, TaskState::Pending { .. })
+        };
+        let (given, later): (Vec<_>, Vec<_>) =
+            self.awaiting_counsel(wave).into_iter().partition(|task| asked(self, task));
+        if later.is_empty() {
+            self.end_counsel(ctx, wave);
+            return;
+        }
+        for task in given {
+            self.adjust_task(ctx, task, |row| row.awaits_counsel = AwaitsCounsel::No);
+        }
+        self.change_wave(ctx, wave, |row| {
+            row.counsel = Some(Purpose::Triage);
+            row.counsel_failures = 0;
+        });
     }
 
     /// The tasks of the wave that wait for counsel, in plan order.
     pub(crate) fn awaiting_counsel(&self, wave: WaveIx) -> Vec<TaskIx> {
-        self.tasks_of(wave).filter(|task| self.tasks[task.at()].awaits_counsel).collect()
+        self.tasks_of(wave).filter(|task| self.tasks[task.at()].awaits_counsel.is_held()).collect()
     }
 
     /// A coordinate lease came to an end by itself.
     pub(super) fn on_counsel(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, report: &Report) {
-        let LeaseWork::Coordinate { purpose } = row.work else {
+        let LeaseWork::Coordinate { purpose, tier } = row.work else {
             return;
         };
         if !self.is_counsel_wanted(row.wave) {
             return;
         }
         let answered = report.talk.model.as_str();
-        if !answered.is_empty() && Family::of(answered) != Some(self.tier().family()) {
-            let why = format!("the coordinator's tier is {}, but {answered} answered", self.tier());
+        if !answered.is_empty() && Family::of(answered) != Some(tier.family()) {
+            let why = format!("the coordinator's tier is {tier}, but {answered} answered");
             self.pause(ctx, PauseReason::Tier, &why);
             return;
         }
         match (report.outcome, &report.counsel) {
+            // The plan has moved to max meanwhile: that tier's word is no longer enough, and is asked for.
+            (Outcome::Succeeded, Some(_)) if tier < self.tier() => {}
             (Outcome::Succeeded, Some(counsel)) if !answered.is_empty() => {
+                ctx.effects.changes.push(Change::Counsel { lease: row.id, counsel: counsel.clone() });
                 let mut event = self.lease_event(EventKind::WaveAdvised, row);
                 event.reason = purpose.as_str().to_owned();
                 event.text = format!("{answered}: {}", counsel.note.lines().next().unwrap_or_default());
                 ctx.emit(event);
-                self.end_counsel(ctx, row.wave);
+                self.counsel_given(ctx, row.wave);
             }
             _ => self.count_counsel_failure(ctx, row.wave, &report.summary),
         }
@@ -165,9 +200,7 @@ impl Plan {
         if self.row.state == PlanState::AwaitingApproval {
             return;
         }
-        for wave in (0..self.waves.len() as u32).map(WaveIx) {
-            self.drop_vain_counsel(ctx, wave);
-        }
+        self.drop_vain_counsel(ctx);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     effect::{Effects, Event, EventKind, Message, Send},
     fleet::{Fleet, LeaseIndex},
     ids::{LeaseId, Moment, Mono, PlanId, TaskIx, WaveIx, WorkerId},
-    row::{LeaseRow, LeaseWork, PlanRow, PlanSnapshot, TaskRow, WaveRow},
+    row::{AwaitsCounsel, LeaseRow, LeaseWork, PlanRow, PlanSnapshot, TaskRow, WaveRow},
     spec::{Demand, PlanShape, TaskShape},
     state::{LeaseState, Mode, PlanState, TaskState, WaveState},
 };
@@ -253,6 +253,9 @@ pub const STANDARD_CAP: u32 = 3;
 /// The longest retry delay with its jitter, see [`crate::Timings::retry_delays_ms`].
 const MAX_RESTORED_DELAY_MS: u64 = 180_000;
 
+/// An event is read in a list: the whole of what a worker said is in its result.
+const MAX_EVENT_BYTES: usize = 4 * 1024;
+
 fn closure<'a>(task: TaskIx, next: impl Fn(TaskIx) -> &'a Vec<TaskIx>) -> BTreeSet<TaskIx> {
     let mut found = BTreeSet::new();
     let mut open = vec![task];
@@ -326,7 +329,7 @@ impl TaskRow {
             losses: 0,
             rejections: 0,
             evidence_only: false,
-            awaits_counsel: false,
+            awaits_counsel: AwaitsCounsel::No,
             spent: crate::row::Usage::default(),
             budget: crate::spec::Budget::default(),
             result: None,
@@ -342,7 +345,11 @@ impl Default for TaskRow {
 }
 
 impl Context<'_, '_> {
-    pub(crate) fn emit(&mut self, event: Event) {
+    pub(crate) fn emit(&mut self, mut event: Event) {
+        if event.text.len() > MAX_EVENT_BYTES {
+            event.text.truncate(event.text.floor_char_boundary(MAX_EVENT_BYTES));
+            event.text.push_str(" [...]");
+        }
         self.effects.changes.push(crate::effect::Change::Event(event));
     }
 

@@ -26,17 +26,19 @@ const TRIAGE_FAILURES: u32 = 2;
 
 impl Plan {
     /// A worker reports the end of a lease that the plan keeps. The worker is the lease's own.
-    pub(crate) fn on_finished(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId, report: Report) {
+    pub(crate) fn on_finished(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId, mut report: Report) {
         let Some(lease) = self.leases.get(&id) else {
             return;
         };
         let row = lease.row.clone();
+        report.expect_usage(row.progress);
         if let Some(reason) = self.late_result_refused(&row) {
             self.refuse_result(ctx, &row, report, reason);
             return;
         }
         let was_lost = lease.is_lost();
-        let trouble = Trouble::of(report.outcome);
+        // Without an account there is nothing that could be waited for: such an end is a failure like others.
+        let trouble = Trouble::of(report.outcome).filter(|_| row.account.is_some());
         self.note_account(ctx, &row, trouble, &report);
         match trouble {
             // Nobody's fault: as if it had never been granted, but for what it cost.
@@ -104,7 +106,7 @@ impl Plan {
                 // A second lease that meets the same wait is no news.
                 Some(row.clone()).filter(|_| row.state != was)
             }
-            None if report.talk.model.is_empty() => None,
+            None if !report.was_answered() => None,
             None => ctx.fleet.accounts.on_answered(account, row.id),
         };
         if let Some(changed) = changed {
@@ -194,10 +196,17 @@ impl Plan {
         self.forget_lease(ctx, row);
     }
 
-    /// What the lease has cost, now that it is known: in the place of what its loss was booked at.
+    /// What the lease has cost, now that it is known: in the place of what its end was booked at.
     fn book(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, usage: Usage) {
-        let guess =
-            if row.state == LeaseState::Lost { self.cost_of_loss(ctx.config, row) } else { Usage::default() };
+        let guess = match row.state {
+            LeaseState::Lost => self.cost_of_loss(ctx.config, row),
+            LeaseState::Released(_) => row.progress,
+            LeaseState::Granted
+            | LeaseState::Running
+            | LeaseState::Cancelling
+            | LeaseState::Unreachable { .. }
+            | LeaseState::Finished => Usage::default(),
+        };
         if usage != guess {
             self.change_plan(ctx, |plan| plan.spent = plan.spent.less(guess).plus(usage));
             if let LeaseWork::Task { task, .. } = row.work {
@@ -209,6 +218,19 @@ impl Plan {
     /// Nobody will say what it cost: its reservation or its last progress, whichever is more.
     fn cost_of_loss(&self, config: &Config, row: &LeaseRow) -> Usage {
         self.reservation(config, row.work).at_least(row.progress)
+    }
+
+    /// A worker that came back tells what a lost lease used until its end.
+    pub(crate) fn on_late_progress(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, usage: Usage) {
+        let known = self.cost_of_loss(ctx.config, &LeaseRow { progress: usage, ..row.clone() });
+        self.book(ctx, row, known);
+    }
+
+    /// A result of a lease that the plan no longer keeps, and of which none came before: only what it cost
+    /// counts.
+    pub(crate) fn on_past_result(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, report: &mut Report) {
+        report.expect_usage(row.progress);
+        self.book(ctx, row, report.usage);
     }
 
     fn on_task_finished(

@@ -8,12 +8,13 @@ use crate::{
     effect::{Change, EventKind},
     ids::{Digest, WaveIx},
     spec::WorkspaceKind,
-    state::{Mode, PlanState, WaveBlock, WaveState},
+    state::{Mode, PauseReason, PlanState, WaveBlock, WaveState},
 };
 
 impl Plan {
     /// Takes every step that can be taken now. Solving twice changes nothing.
     pub(crate) fn progress(&mut self, ctx: &mut Context<'_, '_>) {
+        self.expect_allowed_tier(ctx);
         while self.row.state == PlanState::Running && std::mem::take(&mut self.stirred) {
             for wave in (0..self.waves.len() as u32).map(WaveIx) {
                 self.progress_wave(ctx, wave);
@@ -25,13 +26,24 @@ impl Plan {
         }
     }
 
+    /// A plan that was approved under another operator's settings does not go on against these.
+    fn expect_allowed_tier(&mut self, ctx: &mut Context<'_, '_>) {
+        if self.row.state == PlanState::Running && self.tier() > ctx.config.max_tier {
+            let why = format!(
+                "it runs in max, whose coordinator is {}, and this coordinator's operator allows no more than {} (--max-tier): `wavegate mode {} standard`, then `wavegate resume {}`",
+                self.tier(),
+                ctx.config.max_tier,
+                self.id(),
+                self.id()
+            );
+            self.pause(ctx, PauseReason::Tier, &why);
+        }
+    }
+
     fn progress_wave(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
         match self.waves[wave.at()].row.state {
             WaveState::Waiting => self.try_start(ctx, wave),
-            WaveState::Running => {
-                self.drop_vain_counsel(ctx, wave);
-                self.try_leave_running(ctx, wave);
-            }
+            WaveState::Running => self.try_leave_running(ctx, wave),
             WaveState::Integrating
             | WaveState::Validating
             | WaveState::Publishing

@@ -6,6 +6,7 @@ use crate::{
     effect::{EventKind, Message, Reply},
     ids::{TaskIx, WaveIx},
     input::Refusal,
+    row::AwaitsCounsel,
     spec::Budget,
     state::{Mode, PauseReason, PlanState, TaskBlock, TaskState, Tier, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
@@ -126,13 +127,26 @@ impl Plan {
     ) -> Result<Reply, Refusal> {
         let resumable = matches!(self.row.state, PlanState::Running | PlanState::Paused(_));
         self.expect_state(resumable, "only a paused plan can be resumed")?;
+        let no_task = |key: &str| Refusal::NoTask { plan: self.id(), task: key.to_owned() };
+        let task = task.map(|key| self.task_named(key).ok_or_else(|| no_task(key))).transpose()?;
+        let budget = task.map_or(self.row.budget, |task| self.tasks[task.at()].budget);
+        if let Some(limit) = budget.lacks(add) {
+            let what = task.map_or_else(
+                || format!("plan {}", self.id()),
+                |task| format!("task {}", self.shape.tasks[task.at()].key),
+            );
+            return Err(Refusal::NoBudget { what, limit });
+        }
         match task {
             None => self.change_plan(ctx, |row| row.budget = row.budget.plus(add)),
-            Some(key) => {
-                let no_task = || Refusal::NoTask { plan: self.id(), task: key.to_owned() };
-                let task = self.task_named(key).ok_or_else(no_task)?;
-                self.adjust_task(ctx, task, |row| row.budget = row.budget.plus(add));
-            }
+            Some(task) => self.adjust_task(ctx, task, |row| row.budget = row.budget.plus(add)),
+        }
+        if add.is_some() {
+            let mut event = self.event(EventKind::BudgetAdded);
+            event.actor = by.to_owned();
+            event.task = task;
+            event.text = add.to_string();
+            ctx.emit(event);
         }
         let PlanState::Paused(reason) = self.row.state else {
             return Ok(Reply::Done);
@@ -250,7 +264,7 @@ impl Plan {
             row.losses = 0;
             row.rejections = 0;
             row.evidence_only = false;
-            row.awaits_counsel = false;
+            row.awaits_counsel = AwaitsCounsel::No;
             row.own = None;
         });
         self.return_dependents(ctx, &[task].into());

@@ -69,6 +69,7 @@ impl Plan {
             named.extend(Some(task).filter(submitted));
         }
         match verdict.decision {
+            Decision::Approved if !verdict.findings.is_empty() => Err(Refusal::ApprovedFindings),
             Decision::Rejected | Decision::Challenged if verdict.findings.is_empty() => {
                 Err(Refusal::EmptyRejection)
             }

@@ -130,7 +130,7 @@ impl Plan {
         let is_ready = wave.row.state == WaveState::Running
             && matches!(self.tasks[task.at()].state, TaskState::Pending { .. })
             && !self.delayed.contains_key(&task)
-            && !self.tasks[task.at()].awaits_counsel
+            && !self.tasks[task.at()].awaits_counsel.is_held()
             && shape.depends_on.iter().all(|dependency| is_settled(self.tasks[dependency.at()].state));
         if is_ready && set.insert((shape.priority, task)) {
             wave.ready += 1;

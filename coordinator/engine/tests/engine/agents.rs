@@ -1,8 +1,9 @@
 //! What agents bring: accounts in trouble, the coordinator's counsel, Thor's agent, budgets of tasks.
 
 use wavegate_engine::{
-    AccountState, Decision, HoldReason, Input, Mode, Outcome, PauseReason, PlanState, Purpose, Role,
-    TaskState, Trouble, WorkBrief, model::Family, spec::Budget, spec::ThorKind, spec::WorkspaceKind,
+    AccountState, Decision, EventKind, HoldReason, Input, Mode, Outcome, PauseReason, PlanState, Purpose,
+    Role, TaskState, Tier, Trouble, WorkBrief, model::Family, spec::Budget, spec::ThorKind,
+    spec::WorkspaceKind,
 };
 
 use crate::environment::*;
@@ -136,8 +137,116 @@ fn in_max_another_family_that_answers_for_the_coordinator_pauses_the_plan() {
     assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Tier));
     let why = world.store.events.iter().rev().find(|event| event.reason == "tier").expect("it is there");
     assert_eq!(why.text, "the coordinator's tier is opus, but claude-sonnet-5-5 answered");
+    assert!(world.store.counsels.is_empty(), "it is not heard");
     world.resume(P1);
     world.granted_only_after_answers(&["briefing W1"]);
+}
+
+#[test]
+fn a_word_given_under_sonnet_is_asked_for_again_when_the_plan_has_gone_to_max() {
+    let mut world = judged_wave_of_agents(&["A"]);
+    world.judge("W1", rejected(&["A"]));
+    world.granted_only_after_answers(&["triage W1"]);
+    world.set_mode(P1, Mode::Max);
+    world.finish("triage W1", counsel("claude-sonnet-5-5"));
+    assert_eq!(world.plan_state(), PlanState::Running);
+    assert!(world.store.counsels.is_empty());
+    world.granted_only_after_answers(&["triage W1"]);
+    world.finish("triage W1", counsel("claude-opus-5-5"));
+    world.granted_only_after_answers(&["A"]);
+}
+
+#[test]
+fn a_word_given_under_opus_is_good_enough_when_the_plan_has_gone_to_standard() {
+    let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Max);
+    world.granted_only(&["briefing W1"]);
+    world.set_mode(P1, Mode::Standard);
+    world.finish("briefing W1", counsel("claude-opus-5-5"));
+    assert_eq!((world.plan_state(), world.store.counsels.len()), (PlanState::Running, 1));
+    world.granted_only_after_answers(&["A"]);
+}
+
+#[test]
+fn a_stored_plan_in_max_does_not_go_on_where_opus_is_forbidden() {
+    let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Max);
+    world.take_grants();
+    world.finish("briefing W1", counsel("claude-opus-5-5"));
+    world.take_grants();
+    world.config.max_tier = Tier::Sonnet;
+    world.restart_with_changes();
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Tier));
+    let why = world.store.events.last().expect("it is there");
+    assert!(why.text.contains("`wavegate mode 1 standard`"), "{}", why.text);
+    world.resume(P1);
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Tier), "nothing has changed");
+    world.set_mode(P1, Mode::Standard);
+    world.resume(P1);
+    assert_eq!(world.plan_state(), PlanState::Running);
+}
+
+#[test]
+fn a_task_that_fails_while_a_triage_runs_gets_one_of_its_own() {
+    let mut world = with_agent(one_wave(&["A", "B"]).agents(), Mode::Standard);
+    world.take_grants();
+    for task in ["A", "B"] {
+        world.finish(task, answered("claude-sonnet-5-5", Outcome::Failed));
+    }
+    world.pass_with(10_000, &["w1"]);
+    world.granted_only_after_answers(&["A", "B"]);
+    world.finish("A", answered("claude-sonnet-5-5", Outcome::Failed));
+    world.granted_only_after_answers(&["triage W1"]);
+    world.finish("B", answered("claude-sonnet-5-5", Outcome::Failed));
+    world.pass_with(60_000, &["w1"]);
+    world.finish("triage W1", counsel("claude-sonnet-5-5"));
+    world.granted_only_after_answers(&["triage W1", "A"]);
+    assert_eq!(world.hold("B"), Some(HoldReason::Counsel(Purpose::Triage)));
+    world.finish("triage W1", counsel("claude-sonnet-5-5"));
+    world.granted_only_after_answers(&["B"]);
+}
+
+#[test]
+fn a_triage_that_waits_outlives_a_restart_and_goes_when_its_worker_stays_away() {
+    let mut world = with_agent(one_wave(&["A", "B"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", answered("claude-sonnet-5-5", Outcome::Failed));
+    world.pass_with(10_000, &["w1"]);
+    world.granted_only_after_answers(&["A"]);
+    world.finish("B", in_trouble(Outcome::UsageLimit, Some(3_600_000)));
+    world.finish("A", answered("claude-sonnet-5-5", Outcome::Failed));
+    world.granted_only_after_answers(&[]);
+    world.restart();
+    assert_eq!(world.wave("W1").counsel, Some(Purpose::Triage), "its worker has not come back yet");
+    world.connect(WorkerBuilder::new("w2").agent("a2").roles(&[Role::Executor]));
+    assert_eq!(world.wave("W1").counsel, Some(Purpose::Triage), "it may still come");
+    world.pass_with(60_000, &["w2"]);
+    assert_eq!(world.wave("W1").counsel, None, "it stays away");
+}
+
+#[test]
+fn an_end_that_only_an_account_could_have_is_a_failure_of_work_without_one() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    world.take_grants();
+    for failures in 1..=3 {
+        world.finish("A", in_trouble(Outcome::UsageLimit, None));
+        assert_eq!(world.counters("A").1, failures);
+        world.wait_retry();
+        world.take_grants();
+    }
+    assert!(matches!(world.plan_state(), PlanState::Blocked(_)));
+}
+
+#[test]
+fn an_agent_that_tells_nothing_but_succeeds_opens_its_account() {
+    let mut world = with_agent(one_wave(&["A", "B"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(1_000)));
+    world.finish("B", in_trouble(Outcome::UsageLimit, Some(1_000)));
+    world.pass_with(1_000, &["w1"]);
+    world.granted_only_after_answers(&["A"]);
+    world.finish("A", success());
+    world.granted_only_after_answers(&["B"]);
+    let states: Vec<_> = world.store.accounts.values().map(|row| row.state).collect();
+    assert_eq!(states, [AccountState::Open]);
 }
 
 #[test]
@@ -287,6 +396,31 @@ fn a_task_over_its_own_budget_pauses_the_plan_until_it_is_given_more() {
     world.must(Input::Resume { plan: P1, by: "ada".to_owned(), task: Some("A".to_owned()), add });
     world.sends.clear();
     assert_eq!(world.task_state("A"), TaskState::Leased);
+}
+
+#[test]
+fn nothing_is_added_to_a_budget_that_is_not_there() {
+    let plan = one_wave(&["A"]).agents().token_budget(20_000);
+    let mut world = with_agent(plan, Mode::Standard);
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Budget));
+    let event = world.store.events.iter().rev().find(|event| event.reason == "budget").expect("it is there");
+    let why = "the next grant would pass the budget of 20000 tokens: 0 tokens spent, 0 tokens reserved by what runs, 30000 tokens by the next; `wavegate resume 1 --add-tokens N` gives it more";
+    assert_eq!(event.text, why);
+    let resume = |task: Option<&str>, tokens, micro_usd| Input::Resume {
+        plan: P1,
+        by: "ada".to_owned(),
+        task: task.map(str::to_owned),
+        add: Budget { tokens, micro_usd },
+    };
+    let refused = world.apply(resume(None, None, Some(1))).expect_err("there is none");
+    assert_eq!(refused.to_string(), "plan 1 has no budget in dollars to add to");
+    let refused = world.apply(resume(Some("A"), Some(1), None)).expect_err("there is none");
+    assert_eq!(refused.to_string(), "task A has no budget in tokens to add to");
+    world.must(resume(None, Some(10_000), Some(0)));
+    let added =
+        world.store.events.iter().find(|event| event.kind == EventKind::BudgetAdded).expect("it is told");
+    assert_eq!((added.text.as_str(), added.actor.as_str()), ("10000 tokens", "ada"));
+    world.granted_only(&["A"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wavegate_engine::{
-    Decision, LeaseId, LeaseKind, Message, Outcome, PlanId, ReleaseReason, Report, SessionId, TaskIx,
-    Verdict, WaveIx,
+    Decision, LeaseId, LeaseKind, LeaseWork, Message, Outcome, PlanId, ReleaseReason, Report, SessionId,
+    TaskIx, Verdict, WaveIx,
 };
 
 use crate::{environment::*, script::Ending};
@@ -96,9 +96,9 @@ impl Running {
     pub(crate) fn report(&self, ending: Ending, world: &World, lease: LeaseId) -> Report {
         let mark = (lease.0 % 250) as u8 + 1;
         match (self.kind, ending) {
-            (LeaseKind::Coordinate, Ending::Good | Ending::Skip) => counsel(&self.tier(world)),
+            (LeaseKind::Coordinate, Ending::Good | Ending::Skip) => counsel(&tier(world, lease)),
             (LeaseKind::Coordinate, Ending::Nonsense) => counsel("claude-haiku-5-5"),
-            (LeaseKind::Coordinate, Ending::Judged(_)) => answered(&self.tier(world), Outcome::Succeeded),
+            (LeaseKind::Coordinate, Ending::Judged(_)) => answered(&tier(world, lease), Outcome::Succeeded),
             (LeaseKind::Integrate, Ending::Trouble(..)) => report(Outcome::Failed),
             (_, Ending::Trouble(outcome, after)) => in_trouble(outcome, after),
             (LeaseKind::Task, Ending::Good) => Report { usage: tokens_used(1_000), ..changed(mark) },
@@ -122,12 +122,6 @@ impl Running {
         }
     }
 
-    /// A model of the family that the plan's coordinator is of.
-    fn tier(&self, world: &World) -> String {
-        let tier = world.store.plans[&self.plan].row.tier.expect("the plan was approved");
-        format!("claude-{}-5-5", tier.family())
-    }
-
     pub(crate) fn first_task(&self, world: &World) -> String {
         let shape = &world.store.plans[&self.plan].shape;
         shape.tasks[shape.waves[self.wave.at()].tasks.start as usize].key.clone()
@@ -145,4 +139,12 @@ pub(crate) fn model_verdict(decision: Decision) -> Verdict {
 pub(crate) fn session_ended(world: &World, session: SessionId) -> bool {
     let goodbye = |message: &Message| matches!(message, Message::Goodbye { .. });
     world.sends.iter().any(|send| send.session == session && goodbye(&send.message))
+}
+
+/// A model of the family that the coordinate lease asks for.
+fn tier(world: &World, lease: LeaseId) -> String {
+    let LeaseWork::Coordinate { tier, .. } = world.store.leases[&lease].work else {
+        panic!("{lease} is no coordinate lease");
+    };
+    format!("claude-{}-5-5", tier.family())
 }

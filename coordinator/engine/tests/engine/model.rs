@@ -64,7 +64,7 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
     let tasks: Vec<_> = plan.shape.waves[wave.at()].tasks.clone().map(TaskIx).collect();
     let state = |task: &TaskIx| plan.tasks[task.at()].state;
     assert!(tasks.iter().any(|task| !is_settled(state(task))), "a wave of submitted tasks integrates");
-    let awaits = |task: &TaskIx| plan.tasks[task.at()].awaits_counsel;
+    let awaits = |task: &TaskIx| plan.tasks[task.at()].awaits_counsel.is_held();
     if plan.waves[wave.at()].counsel.is_some() {
         let family = plan.row.tier.map(wavegate_engine::Tier::family);
         let demand = Demand { runner: plan.shape.coordinator_runner.clone(), family, requires: Vec::new() };

@@ -1,7 +1,8 @@
 //! Modes: the cap, one wave at a time, tiers, and changes on the way.
 
 use wavegate_engine::{
-    HoldReason, Input, LeaseState, Mode, PlanState, Refusal, ReleaseReason, Reply, TaskState, Tier, WaveState,
+    HoldReason, Input, LeaseState, Mode, PlanState, Refusal, ReleaseReason, Reply, TaskState, Tier,
+    WaveState, estimate::KeptEstimates,
 };
 
 use crate::environment::*;
@@ -113,12 +114,34 @@ fn a_plan_does_not_start_without_a_mode() {
     let mut world = World::new();
     world.connect(WorkerBuilder::new("w1"));
     let plan = world.submit(one_wave(&["A"]));
-    let approve = Input::Approve { plan, mode: None, by: "ada".to_owned() };
+    let approve = Input::Approve { plan, mode: None, by: "ada".to_owned(), estimates: None };
     assert_eq!(world.apply(approve), Err(Refusal::ModeMissing));
     world.must(Input::ModeRequested { plan, text: Some("max".to_owned()) });
     assert_eq!(world.plan_state(), PlanState::AwaitingApproval);
     assert_eq!(world.store.plans[&plan].mode_column, None, "it never approves and is written back");
     world.nothing_else_sent();
+}
+
+#[test]
+fn what_was_estimated_is_kept_by_the_approval_that_counts() {
+    let mut world = World::new();
+    let plan = world.submit(one_wave(&["A"]));
+    let kept = |prices_date: &str| KeptEstimates {
+        standard_tokens: 90_000,
+        max_tokens: 80_000,
+        standard_micro_usd: None,
+        max_micro_usd: None,
+        max_coordinator_tokens: 50_000,
+        prices_date: prices_date.to_owned(),
+    };
+    let approve = |mode, date| {
+        let estimates = Some(Box::new(kept(date)));
+        Input::Approve { plan, mode, by: "ada".to_owned(), estimates }
+    };
+    assert!(world.apply(approve(None, "first")).is_err());
+    world.must(approve(Some(Mode::Standard), "second"));
+    assert!(world.apply(approve(Some(Mode::Standard), "third")).is_err());
+    assert_eq!(world.store.estimates[&plan], kept("second"));
 }
 
 #[test]
@@ -137,7 +160,7 @@ fn a_mode_asked_by_sql_takes_effect_and_an_unknown_one_is_written_back() {
 fn where_opus_is_forbidden_max_is_refused_by_every_way() {
     let mut world = World::with(|config| config.max_tier = Tier::Sonnet);
     let plan = world.submit(one_wave(&["A"]));
-    let approve = |mode| Input::Approve { plan, mode: Some(mode), by: "ada".to_owned() };
+    let approve = |mode| Input::Approve { plan, mode: Some(mode), by: "ada".to_owned(), estimates: None };
     assert_eq!(world.apply(approve(Mode::Max)), Err(Refusal::OpusForbidden));
     let standard = Reply::Mode { mode: Mode::Standard, tier: Tier::Sonnet, warnings: Vec::new() };
     assert_eq!(world.apply(approve(Mode::Standard)), Ok(standard));

@@ -86,7 +86,7 @@ fn a_lost_lease_costs_its_reservation_until_its_late_result_says_what_it_was() {
     world.lose("A");
     assert_eq!(world.plan().spent.tokens(), 30_000);
     world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(90_000), models: Vec::new() });
-    assert_eq!(world.store.leases[&lease].progress.tokens(), 5_000, "it is not current");
+    assert_eq!(world.plan().spent.tokens(), 90_000, "it went on until it stopped by itself");
     assert_eq!(world.report(lease, spending(8_000)), Message::Accepted { lease });
     assert_eq!(world.plan().spent.tokens(), 8_000);
 }
@@ -108,6 +108,30 @@ fn a_released_lease_costs_its_last_progress() {
     world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(700), models: Vec::new() });
     world.release("A", wavegate_engine::ReleaseReason::SelfFenced);
     assert_eq!(world.plan().spent.tokens(), 700);
+}
+
+#[test]
+fn a_result_without_figures_costs_what_its_worker_had_told() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.lease("A");
+    world.say("w1", SessionEvent::Progress { lease, usage: tokens_used(700), models: Vec::new() });
+    world.finish("A", report(Outcome::Failed));
+    assert_eq!(world.plan().spent.tokens(), 700);
+}
+
+#[test]
+fn a_result_that_comes_too_late_says_what_its_lease_has_cost_once() {
+    let plan = one_wave(&["A"]).token_budget(200_000);
+    let mut world = World::running(plan, Mode::Standard);
+    let lease = world.lease("A");
+    world.lose("A");
+    world.wait_retry();
+    world.take_grants();
+    assert_eq!(world.plan().spent.tokens(), 30_000);
+    for _ in 0..2 {
+        assert!(matches!(world.report(lease, spending(45_000)), Message::Refused { .. }));
+        assert_eq!(world.plan().spent.tokens(), 45_000);
+    }
 }
 
 #[test]

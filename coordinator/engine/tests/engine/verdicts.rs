@@ -220,6 +220,9 @@ fn an_external_verdict_must_name_the_present_candidate_and_round() {
     }
     let nonsense = world.external("W1", pending.round, pending.candidate, verdict(Decision::Rejected, &[]));
     assert_eq!(nonsense, Err(Refusal::EmptyRejection));
+    let nonsense =
+        world.external("W1", pending.round, pending.candidate, verdict(Decision::Approved, &["A"]));
+    assert_eq!(nonsense, Err(Refusal::ApprovedFindings));
     world.external("W1", pending.round, pending.candidate, approved()).expect("it is current");
     assert_eq!(world.plan_state(), PlanState::Done);
 }

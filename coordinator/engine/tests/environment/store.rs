@@ -7,6 +7,7 @@ use wavegate_engine::{
     Account, AccountRow, AccountState, Change, Decision, Event, LeaseId, LeaseRow, LeaseState, LeaseWork,
     Mode, PastLease, PlanId, PlanRow, PlanSnapshot, PlanState, STANDARD_CAP, TaskIx, TaskRow, TaskState,
     Tier, Usage, VerdictRow, VerdictSource, WaveIx, WaveRow, WaveState, WorkerId, WorkerRow,
+    estimate::KeptEstimates,
     spec::{PlanShape, ThorKind},
 };
 
@@ -22,6 +23,10 @@ pub(crate) struct Store {
     pub(crate) verdicts: Vec<VerdictRow>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
     pub(crate) accounts: BTreeMap<Account, AccountRow>,
+    /// Leases whose counsel is heard.
+    pub(crate) counsels: BTreeSet<LeaseId>,
+    /// What was estimated at approval.
+    pub(crate) estimates: BTreeMap<PlanId, KeptEstimates>,
     pub(crate) events: Vec<Event>,
     pub(crate) max_agents: Option<u32>,
     pub(super) accepted: BTreeSet<(PlanId, TaskIx, u32)>,
@@ -65,6 +70,10 @@ impl Store {
                 assert_eq!(plan.row.state.name(), *was, "{change:?}");
                 plan.row = row.clone();
             }
+            Change::Estimated { plan, estimates } => {
+                let kept = self.estimates.insert(*plan, (**estimates).clone());
+                assert_eq!(kept, None, "{change:?}");
+            }
             Change::Wave { plan, wave, was, row } => {
                 self.check_start(*plan, *wave, row);
                 let stored = &mut self.plan_mut(*plan).waves[wave.at()];
@@ -79,7 +88,15 @@ impl Store {
                 assert_eq!(stored.state.name(), *was, "{change:?}");
             }
             Change::Result { lease, accepted, .. } => self.write_result(*lease, *accepted),
-            Change::Used { lease, .. } => assert!(self.leases[lease].state.is_open(), "{change:?}"),
+            Change::Used { lease, .. } => {
+                let state = self.leases[lease].state;
+                assert!(state.is_open() || state == LeaseState::Lost, "{change:?}");
+            }
+            Change::Counsel { lease, .. } => {
+                let state = self.leases[lease].state;
+                assert_eq!(state, LeaseState::Finished, "{change:?}");
+                assert!(self.counsels.insert(*lease), "{change:?}");
+            }
             Change::Verdict(row) => self.verdicts.push((**row).clone()),
             Change::Worker(row) => {
                 self.workers.insert(row.id.clone(), row.clone());
@@ -151,7 +168,8 @@ impl Store {
                 self.check_single_duty(row);
                 self.check_budget(row, row.work);
             }
-            LeaseWork::Coordinate { purpose } => {
+            LeaseWork::Coordinate { purpose, tier } => {
+                assert_eq!(plan.row.tier, Some(tier), "asked under the tier of the plan");
                 assert_eq!(plan.waves[row.wave.at()].counsel, Some(purpose));
                 assert_eq!(plan.waves[row.wave.at()].state, WaveState::Running);
                 self.check_single_duty(row);
@@ -185,7 +203,7 @@ impl Store {
         for dependency in &plan.shape.tasks[task.at()].depends_on {
             assert!(is_settled(plan.tasks[dependency.at()].state), "a dependency of {row:?} is not settled");
         }
-        assert!(!plan.tasks[task.at()].awaits_counsel, "granted before the counsel");
+        assert!(!plan.tasks[task.at()].awaits_counsel.is_held(), "granted before the counsel");
         let TaskRow { spent, budget, .. } = &plan.tasks[task.at()];
         assert!(budget.tokens.is_none_or(|most| spent.tokens() < most), "I11: the task's own budget");
         self.check_budget(row, row.work);
@@ -260,10 +278,9 @@ impl Store {
         self.leases.values().filter(move |lease| lease.plan == plan && is_open_task(lease))
     }
 
-    pub(crate) fn past(&self, lease: LeaseId) -> Option<PastLease> {
+    pub(crate) fn past(&self, lease: LeaseId) -> Option<Box<PastLease>> {
         let row = self.leases.get(&lease)?;
-        let accepted = self.results.get(&lease) == Some(&true);
-        Some(PastLease { state: row.state, worker: row.worker.clone(), accepted })
+        Some(Box::new(PastLease { row: row.clone(), accepted: self.results.get(&lease).copied() }))
     }
 
     /// What the engine goes on from: every plan of which something can still happen.

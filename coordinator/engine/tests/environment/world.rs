@@ -24,7 +24,7 @@ pub(crate) struct World {
     next_session: u64,
     next_plan: i64,
     drawn: u64,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 /// A grant as a worker sees it.
@@ -164,7 +164,7 @@ impl World {
 
     pub(crate) fn start(&mut self, plan: PlanBuilder, mode: Mode) -> PlanId {
         let plan = self.submit(plan);
-        self.must(Input::Approve { plan, mode: Some(mode), by: "ada".to_owned() });
+        self.must(Input::Approve { plan, mode: Some(mode), by: "ada".to_owned(), estimates: None });
         plan
     }
 
@@ -245,6 +245,15 @@ impl World {
         self.heard.clear();
         self.engine = self.restored();
         assert_eq!(self.settle(), 0, "a restart alone changes nothing");
+        self.must(Input::Tick);
+    }
+
+    /// The coordinator starts again with other settings, which may change something by itself.
+    pub(crate) fn restart_with_changes(&mut self) {
+        self.sends.clear();
+        self.sessions.clear();
+        self.heard.clear();
+        self.engine = self.restored();
         self.must(Input::Tick);
     }
 
@@ -375,7 +384,7 @@ impl World {
             LeaseWork::Task { task, .. } => shape.tasks[task.at()].key.clone(),
             LeaseWork::Integrate => format!("integrate {wave}"),
             LeaseWork::Validate { .. } => format!("validate {wave}"),
-            LeaseWork::Coordinate { purpose } => format!("{purpose} {wave}"),
+            LeaseWork::Coordinate { purpose, .. } => format!("{purpose} {wave}"),
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Start a coordinator that workers and other commands connect to
     Serve(ServeArgs),
     /// Read a plan file and report everything wrong with it; stores nothing
-    Check(PlanFileArgs),
+    Check(CheckArgs),
     /// Store a plan, which then awaits approval
     Submit(SubmitArgs),
     /// List the plans
@@ -138,6 +138,15 @@ pub(crate) struct PlanFileArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) file: PlanFileArgs,
+    /// A price table (TOML) over the built-in one, for the estimates
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_PRICES")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     #[command(flatten)]
     pub(crate) file: PlanFileArgs,
@@ -166,7 +175,8 @@ pub(crate) enum AccountsAction {
     Clear {
         /// The runner, for example claude
         runner: String,
-        /// The account's fingerprint, as `wavegate accounts` shows it
+        /// The account's fingerprint, as `wavegate accounts` shows it; its beginning is enough, at least four
+        /// characters that no other account of the runner begins with
         account: String,
     },
 }
@@ -182,6 +192,9 @@ pub(crate) struct DoctorArgs {
 pub(crate) struct CandidatesArgs {
     /// The plan's id or name; all plans without it
     pub(crate) plan: Option<String>,
+    /// Write what is to be judged to this directory, in a folder for each wave
+    #[arg(long, value_name = "DIR", env = "WAVEGATE_OUT", requires = "plan")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Thor's word as it is typed.
@@ -275,7 +288,7 @@ pub(crate) struct LogsArgs {
     /// A task's key, for example T1-01; every task without it
     pub(crate) task: Option<String>,
     /// Which attempt; the newest without it
-    #[arg(long, value_name = "N", env = "WAVEGATE_ATTEMPT",
+    #[arg(long, value_name = "N", env = "WAVEGATE_LOGS_ATTEMPT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) attempt: Option<u32>,
     /// Wait for more until the attempt has ended
@@ -297,7 +310,7 @@ pub(crate) struct ResumeArgs {
     /// The plan's id or name
     pub(crate) plan: String,
     /// Add to the budget of this task instead of the plan's
-    #[arg(long, value_name = "TASK", env = "WAVEGATE_TASK")]
+    #[arg(long, value_name = "TASK", env = "WAVEGATE_RESUME_TASK")]
     pub(crate) task: Option<String>,
     /// Tokens to add to the plan's budget before it goes on
     #[arg(
@@ -328,10 +341,16 @@ pub(crate) struct ResolveArgs {
     /// What becomes of the wave
     pub(crate) resolution: ResolutionChoice,
     /// The wave's key; not needed when exactly one wave is blocked
-    #[arg(long, value_name = "WAVE", env = "WAVEGATE_WAVE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "WAVE",
+        env = "WAVEGATE_RESOLVE_WAVE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) wave: String,
     /// A task that is meant; may be repeated; without it all that block the wave
-    #[arg(long = "task", value_name = "TASK", env = "WAVEGATE_TASK")]
+    #[arg(long = "task", value_name = "TASK", env = "WAVEGATE_RESOLVE_TASK")]
     pub(crate) tasks: Vec<String>,
     /// Why: kept with the decision, and the instruction of a rework
     #[arg(long, value_name = "TEXT", env = "WAVEGATE_NOTE", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -14,10 +14,9 @@ pub(crate) struct RunArgs {
     /// How many agents may run at once; asked for at a terminal, required without one
     #[arg(long)]
     pub(crate) mode: Option<ModeChoice>,
-    /// Workers to start, each without a limit of slots
-    #[arg(long, value_name = "N", env = "WAVEGATE_WORKERS", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) workers: u16,
+    /// Workers to start, each without a limit of slots [default: 1]
+    #[arg(long, value_name = "N", env = "WAVEGATE_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
     /// A value for one of the plan's vars; may be repeated
     #[arg(long, value_name = "KEY=VALUE", env = "WAVEGATE_SET", value_parser = parse_pair)]
     pub(crate) set: Vec<(String, String)>,
@@ -25,7 +24,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "WAVEGATE_OUT")]
     pub(crate) out: Option<PathBuf>,
     /// Go on with a stored plan, by its id or name, instead of reading a file
-    #[arg(long, value_name = "ID", env = "WAVEGATE_RESUME", conflicts_with_all = ["file", "set"])]
+    #[arg(long, value_name = "ID", env = "WAVEGATE_RESUME", 
+          conflicts_with_all = ["file", "set", "budget_usd", "budget_tokens"])]
     pub(crate) resume: Option<String>,
     /// A shell command to run when the plan is blocked, paused or done; it finds WAVEGATE_PLAN,
     /// WAVEGATE_STATUS and WAVEGATE_REASON in its environment
@@ -68,6 +68,21 @@ pub(crate) struct AgentArgs {
     pub(crate) prices: Option<PathBuf>,
 }
 
+impl RunArgs {
+    /// The flags that were given and mean nothing where another process coordinates.
+    pub(crate) fn of_an_own_coordinator(&self) -> Vec<&'static str> {
+        let AgentArgs { worker_config, allow_full, prices } = &self.agents;
+        let flags = [
+            ("--workers", self.workers.is_some()),
+            ("--max-agents", self.max_agents.is_some()),
+            ("--worker-config", worker_config.is_some()),
+            ("--allow-full", *allow_full),
+            ("--prices", prices.is_some()),
+        ];
+        flags.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+    }
+}
+
 /// Reads `KEY=VALUE`; the value may be empty and may hold further `=`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -75,6 +90,9 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
         _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
+
+/// The coordinator takes no more.
+const MOST_USD: u64 = 1_000_000_000;
 
 /// Reads dollars with at most six decimals, as millionths.
 pub(crate) fn parse_micro_usd(text: &str) -> Result<u64, String> {
@@ -84,6 +102,7 @@ pub(crate) fn parse_micro_usd(text: &str) -> Result<u64, String> {
     if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
         return Err(EXPECTED.to_owned());
     }
-    let micro = format!("{whole}{fraction:0<6}");
-    micro.parse().map_err(|_| EXPECTED.to_owned())
+    let too_much = || format!("expected at most {MOST_USD} dollars");
+    let micro: u64 = format!("{whole}{fraction:0<6}").parse().map_err(|_| too_much())?;
+    if micro > MOST_USD * 1_000_000 { Err(too_much()) } else { Ok(micro) }
 }

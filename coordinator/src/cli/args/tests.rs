@@ -42,6 +42,44 @@ fn every_flag_but_mode_has_an_environment_variable() {
     }
 }
 
+/// What a task, or the command of `--notify`, finds in its environment: a `wavegate` that it calls must not
+/// take that for flags.
+const TOLD: [&str; 12] = [
+    "ATTEMPT",
+    "RESULT",
+    "FINDINGS",
+    "PLAN",
+    "PLAN_ID",
+    "WAVE",
+    "ROUND",
+    "TASK",
+    "LEASE_ID",
+    "WORKER_ID",
+    "STATUS",
+    "REASON",
+];
+
+#[test]
+fn no_flag_takes_its_value_from_what_a_task_is_told() {
+    let mut root = Cli::command();
+    root.build();
+    for command in root.get_subcommands() {
+        for flag in command.get_arguments() {
+            let variable = flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = variable.strip_prefix("WAVEGATE_").unwrap_or_default();
+            assert!(!TOLD.contains(&name), "{} {}: {variable}", command.get_name(), flag.get_id());
+        }
+    }
+}
+
+#[test]
+fn a_resumed_plan_takes_no_budget_that_would_be_ignored() {
+    for budget in ["--budget-usd 5", "--budget-tokens 5"] {
+        let error = parse(&format!("wavegate run --resume 3 {budget}")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{budget}");
+    }
+}
+
 #[test]
 fn run_takes_a_file_or_a_plan_to_resume_but_not_both() {
     assert!(parse("wavegate run plan.yaml --mode max --set a=b=c --set d=").is_ok());
@@ -88,7 +126,10 @@ fn dollars_are_read_to_the_millionth() {
     assert_eq!(parse_micro_usd("2.50"), Ok(2_500_000));
     assert_eq!(parse_micro_usd("3"), Ok(3_000_000));
     assert_eq!(parse_micro_usd("0.000001"), Ok(1));
-    for wrong in ["", ".", "-1", "1.0000001", "1,5", "99999999999999999"] {
+    for much in ["1000000000.01", "9223372036854", "99999999999999999"] {
+        assert_eq!(parse_micro_usd(much), Err("expected at most 1000000000 dollars".to_owned()));
+    }
+    for wrong in ["", ".", "-1", "1.0000001", "1,5"] {
         assert!(parse_micro_usd(wrong).is_err(), "{wrong}");
     }
 }

@@ -4,7 +4,7 @@ use wavegate_proto::v1;
 
 use super::with_coordinator;
 use crate::cli::{
-    args::{PlanFileArgs, SubmitArgs},
+    args::{CheckArgs, SubmitArgs},
     backend::Backend,
     desk::{Desk, Link},
     exit::Exit,
@@ -15,8 +15,8 @@ use crate::cli::{
 };
 
 /// Says everything that is wrong with a file; needs no coordinator and stores nothing.
-pub(super) fn check<B: Backend>(desk: &Desk<B>, args: &PlanFileArgs) -> Result<Exit, Failure> {
-    let file = PlanFile::read(desk, &args.file, &args.set)?;
+pub(super) fn check<B: Backend>(desk: &Desk<B>, args: &CheckArgs) -> Result<Exit, Failure> {
+    let file = PlanFile::read(desk, &args.file.file, &args.file.set, args.prices.as_deref())?;
     let answer = file.checked.answer;
     let exit = match is_sound(&answer.diagnostics) {
         true => Exit::Done,
@@ -45,7 +45,7 @@ fn outline_text(outline: &v1::PlanOutline) -> String {
 
 /// Stores a plan, which then awaits approval.
 pub(super) async fn submit<B: Backend>(desk: &Desk<B>, args: &SubmitArgs) -> Result<Exit, Failure> {
-    let file = PlanFile::read(desk, &args.file.file, &args.file.set)?;
+    let file = PlanFile::read(desk, &args.file.file, &args.file.set, None)?;
     file.require_sound(desk)?;
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
         let answer = file.submit(desk, &link.connection, &args.budget).await?;

@@ -1,11 +1,13 @@
 //! `candidates` and `verdict`: a Thor outside of the workers.
 
+use std::path::Path;
+
 use wavegate_proto::v1;
 
 use super::{print_changed, unit, with_coordinator};
 use crate::cli::{
     actor,
-    args::{CandidatesArgs, VerdictArgs},
+    args::{CandidatesArgs, VerdictArgs, quoted},
     backend::Backend,
     client::Connection,
     desk::{Desk, Link},
@@ -18,6 +20,9 @@ use crate::cli::{
 pub(super) async fn candidates<B: Backend>(desk: &Desk<B>, args: &CandidatesArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
         let found = waiting(&link.connection, args.plan.as_deref().unwrap_or_default()).await?;
+        if let (Some(plan), Some(out)) = (&args.plan, &args.out) {
+            write_out(desk, &link.connection, plan, &found, out).await?;
+        }
         if desk.reach.json {
             let found: Vec<CandidateJson> = found.into_iter().map(Into::into).collect();
             desk.console.print_json(&found)?;
@@ -61,6 +66,37 @@ pub(super) async fn verdict<B: Backend>(desk: &Desk<B>, args: &VerdictArgs) -> R
     .await
 }
 
+/// Each candidate of the plan in a folder with its wave's name.
+async fn write_out<B: Backend>(
+    desk: &Desk<B>,
+    connection: &Connection,
+    plan: &str,
+    found: &[v1::Candidate],
+    out: &Path,
+) -> Result<(), Failure> {
+    let plan = connection.plan(plan).await?;
+    for candidate in found {
+        let dir = out.join(folder_of(&candidate.wave));
+        if plan.workspace() != v1::WorkspaceKind::Dir {
+            desk.console.tell(&format!(
+                "nothing is written to {}: the plan has no tree",
+                quoted(&dir.to_string_lossy())
+            ));
+            continue;
+        }
+        let written = desk.backend.write_tree(connection, &candidate.candidate, &dir).await;
+        written.map_err(Failure::Backend)?;
+        desk.console.tell(&format!("{} is in {}", candidate.wave, quoted(&dir.to_string_lossy())));
+    }
+    Ok(())
+}
+
+/// A wave's key as the name of one folder, whatever is in it.
+fn folder_of(wave: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    wave.chars().map(|c| if plain(c) { c } else { '_' }).collect()
+}
+
 async fn waiting(connection: &Connection, plan: &str) -> Result<Vec<v1::Candidate>, Failure> {
     let request = v1::ListCandidatesRequest { plan: plan.to_owned() };
     let answer = connection.thor().list_candidates(request).await;
@@ -79,7 +115,12 @@ fn finding(text: &str, tasks: &[&str]) -> v1::Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::finding;
+    use super::{finding, folder_of};
+
+    #[test]
+    fn a_wave_is_one_folder_whatever_its_key() {
+        assert_eq!(["W1", "../../etc", "a.b"].map(folder_of), ["W1", "______etc", "a_b"]);
+    }
 
     #[test]
     fn a_finding_names_a_task_only_by_its_key() {

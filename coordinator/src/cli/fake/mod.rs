@@ -108,8 +108,17 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn check_file(&self, _text: &str, _file_name: &str, _sets: &BTreeMap<String, String>) -> CheckedFile {
-        self.checked.clone()
+    fn check_file(
+        &self,
+        _text: &str,
+        _file_name: &str,
+        _sets: &BTreeMap<String, String>,
+        prices: Option<&Path>,
+    ) -> anyhow::Result<CheckedFile> {
+        if let Some(prices) = prices {
+            note(&self.world, format!("check with {}", prices.display()));
+        }
+        Ok(self.checked.clone())
     }
 
     async fn examine(&self, _config: Option<&Path>) -> anyhow::Result<HostExamination> {

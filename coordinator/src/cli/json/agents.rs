@@ -95,6 +95,8 @@ pub(crate) struct LedgerJson {
     cost_micro_usd: Option<u64>,
     /// "agent", "prices" or "unknown".
     cost_source: String,
+    /// The date of the price, where the cost is from the price table.
+    price_date: Option<String>,
 }
 
 impl From<v1::LedgerLine> for LedgerJson {
@@ -109,6 +111,7 @@ impl From<v1::LedgerLine> for LedgerJson {
             attempt: (line.attempt > 0).then_some(line.attempt),
             runner: filled(line.runner),
             account: filled(line.account),
+            price_date: filled(line.price_date),
             worker: line.worker,
             model: usage.model,
             tokens_in: usage.tokens_in,

@@ -45,6 +45,8 @@ pub(crate) struct EstimatesJson {
     agent_tasks: u32,
     standard: Option<EstimateJson>,
     max: Option<EstimateJson>,
+    /// The date of the prices that they were computed with.
+    prices_date: Option<String>,
     advice: Option<String>,
 }
 
@@ -66,6 +68,7 @@ impl From<v1::Estimates> for EstimatesJson {
             agent_tasks: estimates.agent_tasks,
             standard: estimates.standard.map(convert),
             max: estimates.max.map(convert),
+            prices_date: filled(estimates.prices_date),
             advice: filled(estimates.advice),
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct SummaryJson {
     approved_ms: Option<i64>,
     ended_ms: Option<i64>,
     usage: UsageJson,
+    /// Some of these tokens have a cost that nobody knows: the one above is the known part.
+    has_unknown_cost: bool,
     /// Null: no limit.
     budget_tokens: Option<u64>,
     budget_micro_usd: Option<u64>,
@@ -51,6 +53,7 @@ impl From<v1::PlanSummary> for SummaryJson {
             approved_ms: passed(plan.approved_ms),
             ended_ms: passed(plan.ended_ms),
             usage: plan.usage.unwrap_or_default().into(),
+            has_unknown_cost: plan.has_unknown_cost,
             budget_tokens: plan.budget_tokens,
             budget_micro_usd: plan.budget_micro_usd,
         }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use wavegate_proto::v1;
 
 use super::{EstimatesJson, SummaryJson, UsageJson, agents::LedgerJson, filled, plan::WaveJson};
-use crate::cli::text::ratio;
+use crate::cli::text::{self, ratio};
 
 /// What `report` and `run` end with.
 #[derive(Debug, Serialize)]
@@ -45,8 +45,11 @@ struct NumbersJson {
     /// The parallelism of the bound; null: no limit.
     width: Option<u32>,
     usage: UsageJson,
+    /// Some of these tokens have a cost that nobody knows: the one above is the known part.
+    has_unknown_cost: bool,
     /// What the coordinator's own model used, and what the estimate of max holds for it.
     coordinator_usage: UsageJson,
+    coordinator_has_unknown_cost: bool,
     coordinator_estimate_tokens: u64,
 }
 
@@ -84,7 +87,11 @@ impl NumbersJson {
             peak_leases: report.peak_leases,
             width: (report.width > 0).then_some(report.width),
             usage: report.usage.unwrap_or_default().into(),
+            has_unknown_cost: report.plan.as_ref().is_some_and(|plan| plan.has_unknown_cost),
             coordinator_usage: report.coordinator_usage.unwrap_or_default().into(),
+            coordinator_has_unknown_cost: text::has_unknown_cost(&report.ledger, |line| {
+                line.kind() == v1::LeaseKind::Coordinate
+            }),
             coordinator_estimate_tokens: report.coordinator_estimate_tokens,
         }
     }

@@ -75,7 +75,7 @@ fn paused<B: Backend>(
     embedded: bool,
 ) -> String {
     let id = summary.id;
-    let mut text = format!("plan {id} is paused: {}\n", because(&summary.reason));
+    let mut text = format!("plan {id} is paused: {}\n", because(&reachable(desk, &summary.reason)));
     if reason == "no_worker" {
         let waves = plan.waves.iter().filter(|wave| wave.state() != v1::WaveState::Waiting);
         let waits = waves.flat_map(|wave| {
@@ -88,12 +88,15 @@ fn paused<B: Backend>(
         }
     }
     if reason == "budget" {
-        let add = desk.command(&format!("resume {id} --add-usd 5"));
-        text.push_str(&format!("to go on: {add}   (or --add-tokens)"));
+        // The reason names the command that gives more, with the plan or task and the limit that it fits.
         if embedded {
-            text.push_str(&format!("\nand then {}", resume(desk, id)));
+            text.push_str(&format!("and then {}", resume(desk, id)));
         }
-        return text;
+        return text.trim_end().to_owned();
+    }
+    if text::lacks_runner(plan) {
+        text.push_str(text::DOCTOR);
+        text.push('\n');
     }
     if reason == "no_worker" && !embedded {
         text.push_str("it goes on by itself when a worker connects that can do it\n");
@@ -104,6 +107,15 @@ fn paused<B: Backend>(
     };
     text.push_str(&format!("to go on: {}", desk.command(&command)));
     text
+}
+
+/// The same words, in which each command leads to this coordinator.
+fn reachable<B: Backend>(desk: &Desk<B>, reason: &str) -> String {
+    let parts = reason.split('`').map(|part| match part.strip_prefix("wavegate ") {
+        Some(rest) => desk.command(rest),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn because(reason: &str) -> String {

@@ -64,9 +64,17 @@ async fn connect<B: Backend>(
         Some(link) => {
             let url = link.connection.url();
             desk.console.tell(&format!("the coordinator at {url} runs this plan"));
+            for flag in args.of_an_own_coordinator() {
+                desk.console.tell(&format!(
+                    "warning: {flag} has no effect here: that coordinator and its workers have settings of their own"
+                ));
+            }
             Ok(link)
         }
-        None => desk.embed(args.workers.into(), args.max_agents, &args.agents, has_agents, timings).await,
+        None => {
+            desk.embed(args.workers.unwrap_or(1).into(), args.max_agents, &args.agents, has_agents, timings)
+                .await
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn read_source<B: Backend>(
         (None, Some(path)) => path,
         (None, None) => return Err(Failure::Usage("expected a plan file or --resume".into())),
     };
-    let file = PlanFile::read(desk, path, &args.set)?;
+    let file = PlanFile::read(desk, path, &args.set, args.agents.prices.as_deref())?;
     file.require_sound(desk)?;
     let estimates = file.estimates();
     let mode = mode_question::choose(&desk.console, args.mode, &estimates, interrupts).await?;

@@ -152,10 +152,13 @@ async fn a_blocked_plan_is_told_with_the_commands_that_move_it_on() {
 async fn a_plan_out_of_budget_ends_as_paused_and_says_how_to_add() {
     let mut world = ending_in("plan_paused", v1::PlanState::Paused);
     world.streams[0][1].reason = "budget".to_owned();
+    let why = "T1 used up its own budget: `wavegate resume 3 --task T1 --add-usd N` gives it more";
+    world.plan.summary.as_mut().unwrap().reason = why.to_owned();
     let mut office = office(world, None);
     assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 4);
     let told = office.told();
-    assert!(told.contains("to go on: wavegate resume --db DIR/x.db 3 --add-usd 5"), "{told}");
+    let more = "`wavegate resume --db DIR/x.db 3 --task T1 --add-usd N` gives it more\nand then to go on: wavegate run";
+    assert!(told.contains(more), "{told}");
 }
 
 #[tokio::test]

@@ -13,18 +13,22 @@ pub(crate) fn accounts(accounts: &[v1::Account], now_ms: i64) -> String {
     if accounts.is_empty() {
         return "no accounts: no connected worker has an agent with one\n".to_owned();
     }
-    let mut table = Table::new(0, ["RUNNER", "ACCOUNT", "STATE", "WORKERS", "NOTE"]);
+    let mut table = Table::uncut(0, ["RUNNER", "ACCOUNT", "STATE", "WORKERS"]);
     for account in accounts {
         let workers = if account.workers.is_empty() { "-".to_owned() } else { account.workers.join(",") };
         table.row([
             cut(&account.runner, 16),
-            cut(&account.account, 16),
+            account.account.clone(),
             account_state(account, now_ms),
             cut(&workers, 30),
-            clean(&account.note),
         ]);
     }
-    table.render()
+    let mut text = table.render();
+    for account in accounts.iter().filter(|account| !account.note.is_empty()) {
+        let line = format!("{} {}: {}", account.runner, account.account, account.note);
+        text.push_str(&super::table::wrapped(&line, 2, super::WIDTH));
+    }
+    text
 }
 
 /// `waiting, usage_limit, 4 min left`.

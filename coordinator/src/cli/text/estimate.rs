@@ -27,6 +27,9 @@ pub(crate) fn estimates(estimates: &v1::Estimates) -> String {
         text.push_str(SHELL_ONLY);
         text.push('\n');
     }
+    if !estimates.prices_date.is_empty() {
+        text.push_str(&format!("by the prices of {}\n", super::clean(&estimates.prices_date)));
+    }
     text.push_str(&wrapped(&estimates.advice, 0, super::WIDTH));
     text
 }

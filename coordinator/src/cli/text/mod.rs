@@ -22,10 +22,10 @@ pub(crate) use agents::{accounts, candidates, prompt};
 pub(crate) use diagnostics::diagnostics;
 pub(crate) use estimate::{estimate, estimates};
 pub(crate) use event::event;
-pub(crate) use plan::{plan, progress};
+pub(crate) use plan::{DOCTOR, lacks_runner, plan, progress};
 pub(crate) use plans::plans;
 pub(crate) use quantity::{duration, instant};
-pub(crate) use report::{Results, ratio, report};
+pub(crate) use report::{Results, has_unknown_cost, ratio, report};
 pub(crate) use table::{clean, counted, cut};
 pub(crate) use words::{
     account_state, cost_source, decision, lease_kind, lease_state, mode, plan_state, purpose, role, severity,

@@ -8,7 +8,7 @@ use super::{
     agents::counsel,
     clean, counted, cut, lease_state, plan_state,
     plans::chosen_mode,
-    quantity::{clock, dollars, duration, grouped, instant, tokens},
+    quantity::{clock, cost, dollars, duration, grouped, instant, tokens},
     table::{Table, wrapped},
     task_state, tier,
     verdict::verdict,
@@ -23,7 +23,20 @@ pub(crate) fn plan(plan: &v1::Plan) -> String {
         text.push('\n');
         text.push_str(&wave_section(wave));
     }
+    if lacks_runner(plan) {
+        text.push_str(&format!("\n{DOCTOR}\n"));
+    }
     text
+}
+
+/// What helps where a worker lacks a runner.
+pub(crate) const DOCTOR: &str = "what a host lacks to run agents: `wavegate doctor`, on that host";
+
+/// Whether something waits for a runner that no worker has.
+pub(crate) fn lacks_runner(plan: &v1::Plan) -> bool {
+    let tasks = plan.waves.iter().flat_map(|wave| wave.tasks.iter().map(|task| &task.reason));
+    let waves = plan.waves.iter().map(|wave| &wave.reason);
+    tasks.chain(waves).any(|reason| reason.contains("has the runner"))
 }
 
 fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
@@ -37,7 +50,7 @@ fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
     ]);
     table.row(["workspace".into(), workspace(plan.workspace())]);
     table.row(["times".into(), times(summary)]);
-    if let Some(used) = used(summary.usage.as_ref()) {
+    if let Some(used) = used(summary) {
         table.row(["used".into(), used]);
     }
     text.push_str(&table.render());
@@ -71,14 +84,15 @@ fn times(summary: &v1::PlanSummary) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn used(usage: Option<&v1::Usage>) -> Option<String> {
-    let usage = usage?;
-    let tokens = tokens(usage);
-    let cost = usage.cost_micro_usd.map(dollars);
-    match (tokens, cost) {
+fn used(summary: &v1::PlanSummary) -> Option<String> {
+    let usage = summary.usage?;
+    match (tokens(&usage), usage.cost_micro_usd) {
         (0, None) => None,
-        (tokens, Some(cost)) => Some(format!("{cost}, {} tokens", grouped(tokens, ','))),
         (tokens, None) => Some(format!("{} tokens, cost unknown", grouped(tokens, ','))),
+        (tokens, known) => {
+            let cost = cost(known, summary.has_unknown_cost);
+            Some(format!("{cost}, {} tokens", grouped(tokens, ',')))
+        }
     }
 }
 

@@ -50,6 +50,15 @@ pub(super) fn dollars(micro_usd: u64) -> String {
     format!("$0.{}", places.trim_end_matches('0'))
 }
 
+/// `$0.01`, `$0.01 and unknown`, `unknown`: the known part, and whether there is another one.
+pub(super) fn cost(known: Option<u64>, has_unknown: bool) -> String {
+    match (known, has_unknown) {
+        (None, _) | (Some(0), true) => "unknown".to_owned(),
+        (Some(micro_usd), true) => format!("{} and unknown", dollars(micro_usd)),
+        (Some(micro_usd), false) => dollars(micro_usd),
+    }
+}
+
 /// Every token that was used, cached ones too.
 pub(super) const fn tokens(usage: &v1::Usage) -> u64 {
     usage.tokens_in.saturating_add(usage.tokens_out).saturating_add(usage.tokens_cached)
@@ -98,6 +107,13 @@ mod tests {
     fn dollars_are_never_rounded_to_nothing() {
         let texts = [0, 700, 1_350_000, 1_234_567_890_000].map(dollars);
         assert_eq!(texts, ["$0.00", "$0.0007", "$1.35", "$1,234,567.89"]);
+    }
+
+    #[test]
+    fn an_unknown_part_of_a_cost_is_never_left_out() {
+        let texts = [(None, true), (Some(0), true), (Some(10_000), true), (Some(10_000), false)]
+            .map(|(known, has_unknown)| cost(known, has_unknown));
+        assert_eq!(texts, ["unknown", "unknown", "$0.01 and unknown", "$0.01"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use wavegate_proto::v1;
 
 use super::{
     WIDTH, clean, counted, cut, plan_state,
-    quantity::{dollars, duration, grouped, rough_duration, tokens},
+    quantity::{cost, dollars, duration, grouped, rough_duration, tokens},
     table::{Table, wrapped},
     wave_state,
 };
@@ -141,7 +141,8 @@ fn expected(report: &v1::GetReportResponse) -> Option<v1::Estimate> {
 fn spending_rows(table: &mut Table, report: &v1::GetReportResponse) {
     let agent_tasks = report.estimates.as_ref().map_or(0, |all| all.agent_tasks);
     let usage = report.usage.unwrap_or_default();
-    let (cost, used) = spent(&usage, agent_tasks);
+    let used = grouped(tokens(&usage), ',');
+    let cost = spent(report);
     let (expected_cost, expected_tokens) = match (expected(report), agent_tasks) {
         (_, 0) => ("estimated $0.00: shell tasks only".to_owned(), "estimated 0".to_owned()),
         (None, _) => ("no estimate".to_owned(), "no estimate".to_owned()),
@@ -155,24 +156,51 @@ fn spending_rows(table: &mut Table, report: &v1::GetReportResponse) {
     };
     table.row(["cost".to_owned(), cost, expected_cost]);
     table.row(["tokens".to_owned(), used, expected_tokens]);
-    if agent_tasks > 0 && report.plan.as_ref().is_some_and(|plan| plan.mode() == v1::Mode::Max) {
-        let coordinator = report.coordinator_usage.unwrap_or_default();
-        table.row([
-            "coordinator".to_owned(),
-            grouped(tokens(&coordinator), ','),
-            format!("tokens of its own, estimated {}", grouped(report.coordinator_estimate_tokens, ',')),
-        ]);
-    }
+    coordinator_row(table, report, agent_tasks);
 }
 
-fn spent(usage: &v1::Usage, agent_tasks: u32) -> (String, String) {
-    let used = tokens(usage);
-    let cost = match usage.cost_micro_usd {
-        Some(micro_usd) => dollars(micro_usd),
-        None if agent_tasks == 0 && used == 0 => dollars(0),
-        None => unknown(),
+/// What the coordinator's own model took. In standard it is asked only now and then, and not estimated.
+fn coordinator_row(table: &mut Table, report: &v1::GetReportResponse, agent_tasks: u32) {
+    let is_its_own = |line: &v1::LedgerLine| line.kind() == v1::LeaseKind::Coordinate;
+    let is_max = report.plan.as_ref().is_some_and(|plan| plan.mode() == v1::Mode::Max);
+    let was_asked = report.ledger.iter().any(is_its_own);
+    let is_expected = is_max && agent_tasks > 0;
+    if !was_asked && !is_expected {
+        return;
+    }
+    let usage = report.coordinator_usage.unwrap_or_default();
+    let cost = match was_asked {
+        true => cost(usage.cost_micro_usd, has_unknown_cost(&report.ledger, is_its_own)),
+        false => dollars(0),
     };
-    (cost, grouped(used, ','))
+    let mut what = format!("{} tokens of its own", grouped(tokens(&usage), ','));
+    if is_max {
+        what.push_str(&format!(", estimated {}", grouped(report.coordinator_estimate_tokens, ',')));
+    }
+    table.row(["coordinator".to_owned(), cost, what]);
+}
+
+/// Whether some of these lines have a cost that nobody knows.
+pub(crate) fn has_unknown_cost(
+    ledger: &[v1::LedgerLine],
+    is_meant: impl Fn(&v1::LedgerLine) -> bool,
+) -> bool {
+    let mut usages = ledger.iter().filter(|line| is_meant(line)).filter_map(|line| line.usage.as_ref());
+    usages.any(ledger::is_unknown)
+}
+
+fn spent(report: &v1::GetReportResponse) -> String {
+    let usage = report.usage.unwrap_or_default();
+    if tokens(&usage) == 0 && usage.cost_micro_usd.is_none() && !was_agent_run(report) {
+        return dollars(0);
+    }
+    cost(usage.cost_micro_usd, report.plan.as_ref().is_some_and(|plan| plan.has_unknown_cost))
+}
+
+/// Whether an agent may have spent something of which nobody told.
+fn was_agent_run(report: &v1::GetReportResponse) -> bool {
+    let mut tasks = report.waves.iter().flat_map(|wave| &wave.tasks);
+    !report.ledger.is_empty() || tasks.any(|task| task.runner != "shell" && !task.attempts.is_empty())
 }
 
 fn waves(waves: &[v1::Wave]) -> String {

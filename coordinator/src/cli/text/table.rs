@@ -6,18 +6,25 @@ use super::WIDTH;
 #[derive(Debug)]
 pub(super) struct Table {
     indent: usize,
+    /// A line is cut here.
+    most: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these column names.
     pub(super) fn new<const N: usize>(indent: usize, head: [&str; N]) -> Self {
-        Self { indent, rows: vec![head.map(str::to_owned).to_vec()] }
+        Self { indent, most: WIDTH, rows: vec![head.map(str::to_owned).to_vec()] }
+    }
+
+    /// The same, of which nothing is cut: it shows what is to be typed elsewhere.
+    pub(super) fn uncut<const N: usize>(indent: usize, head: [&str; N]) -> Self {
+        Self { most: usize::MAX, ..Self::new(indent, head) }
     }
 
     /// A table whose rows speak for themselves.
     pub(super) const fn headless(indent: usize) -> Self {
-        Self { indent, rows: Vec::new() }
+        Self { indent, most: WIDTH, rows: Vec::new() }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -34,7 +41,7 @@ impl Table {
                 line.push_str(cell);
                 line.push_str(&" ".repeat(padding + 2));
             }
-            text.push_str(&cut(line.trim_end(), WIDTH));
+            text.push_str(&cut(line.trim_end(), self.most));
             text.push('\n');
         }
         text

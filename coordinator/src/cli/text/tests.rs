@@ -142,6 +142,7 @@ fn estimates_of(agent_tasks: u32) -> v1::Estimates {
         max: Some(estimate(v1::Mode::Max, 260_000, None, None)),
         agent_tasks,
         advice: "max has nothing to gain: no wave has two tasks that could run at once".to_owned(),
+        prices_date: "2026-11-23".to_owned(),
     }
 }
 
@@ -208,6 +209,16 @@ fn show_tells_what_waits_and_why_and_what_failed() {
 }
 
 #[test]
+fn where_a_runner_is_missing_doctor_is_named_once() {
+    let mut waiting = whole_plan();
+    assert!(!plan(&waiting).contains("wavegate doctor"));
+    for task in &mut waiting.waves[0].tasks {
+        task.reason = "no connected worker has the runner claude".to_owned();
+    }
+    assert_eq!(fits(plan(&waiting)).matches("wavegate doctor").count(), 1);
+}
+
+#[test]
 fn plans_are_one_line_each() {
     let awaiting = v1::PlanSummary {
         id: 12,
@@ -229,13 +240,14 @@ fn estimates_lead_with_dollars_and_say_when_the_price_is_unknown() {
     MODE      COST           TOKENS   TIME
     standard  $1.35          270,000  12 min
     max       price unknown  260,000  unknown
+    by the prices of 2026-11-23
     max has nothing to gain: no wave has two tasks that could run at once
     ");
 }
 
 #[test]
 fn the_estimate_of_a_shell_plan_says_that_it_uses_no_tokens() {
-    insta::assert_snapshot!(fits(estimates(&estimates_of(0))), @"
+    insta::assert_snapshot!(fits(estimates(&v1::Estimates { prices_date: String::new(), ..estimates_of(0) })), @"
     MODE      COST   TOKENS  TIME
     standard  $0.00  0       12 min
     max       $0.00  0       unknown
@@ -268,6 +280,111 @@ fn the_report_sets_estimates_beside_what_it_took() {
       W1    running  2       3      3         Collect
       W2    waiting  0       1      1
     ");
+}
+
+fn ledger_line(kind: v1::LeaseKind, wave: &str, model: &str, cost_micro_usd: Option<u64>) -> v1::LedgerLine {
+    let task = if kind == v1::LeaseKind::Task { format!("{wave}-01") } else { String::new() };
+    let is_shell = model.is_empty();
+    v1::LedgerLine {
+        kind: kind.into(),
+        wave: wave.to_owned(),
+        task,
+        attempt: 1,
+        runner: if is_shell { String::new() } else { "claude".to_owned() },
+        account: if is_shell { String::new() } else { "at-00000000-0000-4000-8000-000000000000".to_owned() },
+        usage: Some(v1::ModelUsage {
+            model: model.to_owned(),
+            tokens_in: 1_000,
+            tokens_out: 50,
+            cost_micro_usd,
+            calls: 2,
+            ..Default::default()
+        }),
+        cost_source: v1::CostSource::Prices.into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn the_ledger_is_summed_by_wave_and_an_unknown_cost_is_told_everywhere() {
+    let mut told = whole_report();
+    told.plan.as_mut().unwrap().has_unknown_cost = true;
+    told.prices_date = "2026-11-23".to_owned();
+    told.coordinator_usage = Some(usage(1_050, Some(6_400)));
+    told.ledger = vec![
+        ledger_line(v1::LeaseKind::Task, "W2", "mystery", None),
+        ledger_line(v1::LeaseKind::Task, "W1", "sonnet", Some(30_000)),
+        ledger_line(v1::LeaseKind::Validate, "W1", "sonnet", Some(20_000)),
+        ledger_line(v1::LeaseKind::Coordinate, "W1", "sonnet", Some(6_400)),
+        ledger_line(v1::LeaseKind::Task, "W1", "", Some(10_000)),
+    ];
+    let text = fits(report(&told, &Results::Nothing));
+    let part = |from: &str| text[text.find(from).unwrap()..].to_owned();
+    insta::assert_snapshot!(part("  cost"), @"
+      cost         $1.21 and unknown  estimated $1.35
+      tokens       251,003            estimated 270,000
+      coordinator  $0.0064            1,050 tokens of its own
+      results     the plan's tree is empty
+
+      WAVE  STATE    ROUNDS  TASKS  ATTEMPTS  NAME
+      W1    running  2       3      3         Collect
+      W2    waiting  0       1      1
+
+      WORK           TRY  MODEL    IN     OUT  CACHED  CALLS  COST
+      W2-01          1    mystery  1,000  50   0       2      unknown
+      W1-01          1    sonnet   1,000  50   0       2      $0.03*
+      validate W1    -    sonnet   1,000  50   0       2      $0.02*
+      coordinate W1  -    sonnet   1,000  50   0       2      $0.0064*
+      W1-01          1    -        1,000  50   0       2      $0.01*
+
+      WAVE            IN     OUT  CACHED  CALLS  COST
+      W1 tasks        2,000  100  0       4      $0.04
+      W1 Thor         1,000  50   0       2      $0.02
+      W1 coordinator  1,000  50   0       2      $0.0064
+      W2 tasks        1,000  50   0       2      unknown
+
+      MODEL    IN     OUT  CACHED  CALLS  COST
+      -        1,000  50   0       2      $0.01
+      mystery  1,000  50   0       2      unknown
+      sonnet   3,000  150  0       6      $0.06
+
+      ACCOUNT                                         IN     OUT  CACHED  CALLS  COST
+      -                                               1,000  50   0       2      $0.01
+      claude at-00000000-0000-4000-8000-000000000000  4,000  200  0       8      $0.06 and unknown
+      costs with * are tokens by the prices of 2026-11-23
+      unknown: no price is known for that model, and its agent told none
+    ");
+    assert!(fits(plan(&v1::Plan { summary: told.plan, ..whole_plan() })).contains("$0.06 and unknown"));
+}
+
+#[test]
+fn lines_of_the_ledger_that_are_not_shown_are_counted() {
+    let line = || ledger_line(v1::LeaseKind::Task, "W1", "sonnet", Some(1));
+    let of = |lines: usize| {
+        let told = v1::GetReportResponse { ledger: vec![line(); lines], ..whole_report() };
+        fits(report(&told, &Results::Nothing))
+    };
+    assert!(!of(60).contains("more"), "{}", of(60));
+    assert!(of(63).contains("  and 3 more: --json lists every line"), "{}", of(63));
+}
+
+#[test]
+fn nothing_used_by_no_agent_costs_nothing() {
+    let cost = |waves| {
+        let told = v1::GetReportResponse {
+            usage: Some(usage(0, None)),
+            waves,
+            ledger: Vec::new(),
+            ..whole_report()
+        };
+        let text = report(&told, &Results::Nothing);
+        let row = text.lines().find(|line| line.trim_start().starts_with("cost ")).unwrap().to_owned();
+        row.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(cost(whole_plan().waves), "$0.00");
+    let mut waves = whole_plan().waves;
+    "claude".clone_into(&mut waves[0].tasks[0].runner);
+    assert_eq!(cost(waves), "unknown");
 }
 
 #[test]
@@ -344,6 +461,24 @@ fn workers_are_listed_with_what_they_hold() {
 
     alpha holds
       task  T1-01 try 2  running  since 09:05:04  plan 3 greet
+    ");
+}
+
+#[test]
+fn an_account_is_never_cut_since_it_is_typed_again() {
+    let account = v1::Account {
+        runner: "claude".to_owned(),
+        account: "f".repeat(64),
+        state: v1::AccountState::Waiting.into(),
+        reason: "usage_limit".to_owned(),
+        note: "5-hour limit reached".to_owned(),
+        until_ms: NINE + 60_000,
+        workers: vec!["alpha".to_owned(), "beta".to_owned()],
+    };
+    insta::assert_snapshot!(accounts(&[account], NINE), @"
+    RUNNER  ACCOUNT                                                           STATE                                  WORKERS
+    claude  ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff  waiting, usage_limit, 1 min 00 s left  alpha,beta
+      claude ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff: 5-hour limit reached
     ");
 }
 

@@ -110,7 +110,7 @@ fn submit(driver: &mut TestDriver, name: &str, tasks: usize) -> Submitted {
 }
 
 fn approve(plan: PlanId, mode: Mode) -> Input {
-    Input::Approve { plan, mode: Some(mode), by: "tester".to_owned() }
+    Input::Approve { plan, mode: Some(mode), by: "tester".to_owned(), estimates: None }
 }
 
 fn hello() -> SessionEvent {

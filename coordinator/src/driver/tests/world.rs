@@ -126,7 +126,12 @@ impl Stored {
                 self.workers.remove(&id.to_string());
             }
             Change::Event(event) => self.events.push(event.clone()),
-            Change::Result { .. } | Change::Verdict(_) | Change::Account(_) | Change::Used { .. } => {}
+            Change::Result { .. }
+            | Change::Estimated { .. }
+            | Change::Counsel { .. }
+            | Change::Verdict(_)
+            | Change::Account(_)
+            | Change::Used { .. } => {}
         }
     }
 }
@@ -237,12 +242,11 @@ impl Store for MemoryStore {
         Ok((next < all).then_some(next))
     }
 
-    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<PastLease>, StoreError> {
+    fn past_lease(&mut self, lease: LeaseId) -> Result<Option<Box<PastLease>>, StoreError> {
         let stored = self.open.clone().unwrap_or_else(|| self.world.stored.borrow().clone());
-        Ok(stored.leases.get(&lease).map(|row| PastLease {
-            state: row.state,
-            worker: row.worker.clone(),
-            accepted: stored.accepted.contains(&lease),
+        Ok(stored.leases.get(&lease).map(|row| {
+            let accepted = stored.accepted.contains(&lease).then_some(true);
+            Box::new(PastLease { row: row.clone(), accepted })
         }))
     }
 

@@ -99,6 +99,20 @@ fn a_task_of_another_runner_is_not_given_the_default_model() {
 }
 
 #[test]
+fn a_slip_in_a_runners_name_and_tools_that_change_nothing_are_told() {
+    let warnings = |fields: &str| -> Vec<String> {
+        let reading = read_plain(&one_task(&format!("do: hello, {fields}")));
+        reading.diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+    };
+    assert_eq!(warnings("runner: tiny"), [""; 0], "a worker's config may describe it");
+    let slip = warnings("runner: codx");
+    assert!(slip[0].ends_with("can run this; did you mean `codex`?"), "{slip:?}");
+    let tools = warnings("runner: codex, allowed_tools: [Bash]");
+    assert!(tools[0].contains("`codex` knows no single tools"), "{tools:?}");
+    assert_eq!(warnings("runner: claude, allowed_tools: [Bash]"), [""; 0]);
+}
+
+#[test]
 fn warnings_of_models_are_the_words_of_the_routing_rule() {
     let reading = read_plain(&one_task("do: hello, model: claude-haiku-4.5, type: feature"));
     let warning = reading.spec.unwrap().waves[0].tasks[0].route().warning;

@@ -105,13 +105,19 @@ fn case_of(task: &TaskToCounsel) -> TaskCase<'_> {
     }
 }
 
-/// What the agent of a task would be told now; None for a shell task.
+/// What the agent of a task would be told now, or was told by the attempt that runs; None for a shell
+/// task.
 pub(crate) fn prompt_of(now: &TaskNow) -> Option<v1::GetPromptResponse> {
     let about = About { plan_name: &now.plan_name, plan: &now.head, wave: &now.wave };
-    // Of a task that waits for nothing more: what its first attempt was told.
-    let first = TaskStory { last: None, findings: Vec::new(), ..now.story.clone() };
-    let (attempt, story, has_result) =
-        if now.is_pending { (now.attempt + 1, &now.story, now.has_result) } else { (1, &first, false) };
+    let first = TaskStory { last: None, findings: Vec::new(), evidence_only: false, ..now.story.clone() };
+    let (attempt, story, has_result) = match now.state.as_str() {
+        "pending" => (now.attempt + 1, &now.story, now.has_result),
+        "leased" => (now.attempt, &now.story, now.has_result),
+        // What a person's retry would tell: it begins anew.
+        "blocked" => (now.attempt + 1, &now.story, false),
+        // It waits for nothing more: what its first attempt was told.
+        _ => (1, &first, false),
+    };
     let agent = task_agent(about, &now.spec, attempt, story, has_result)?;
     Some(v1::GetPromptResponse {
         prompt: agent.prompt,
@@ -164,5 +170,50 @@ fn permissions_into_proto(permissions: Permissions) -> v1::Permissions {
         Permissions::Read => v1::Permissions::Read,
         Permissions::Edit => v1::Permissions::Edit,
         Permissions::Full => v1::Permissions::Full,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use wavegate_engine::Finding;
+
+    use super::*;
+    use crate::{driver, planfile};
+
+    /// A task that failed once and was sent back once, in this state.
+    fn now(state: &str) -> TaskNow {
+        let source = "name: p\nwaves: [{ id: W1, tasks: [{ id: T1, do: write it }] }]\n";
+        let head = planfile::read(source, "p.yaml", &BTreeMap::new()).spec.expect("it is right");
+        let wave = head.waves[0].clone();
+        let finding = Finding { task: "T1".to_owned(), text: "it lacks a test".to_owned() };
+        let last = driver::LastAttempt {
+            attempt: 2,
+            outcome: Outcome::Failed,
+            summary: "could not compile".to_owned(),
+        };
+        let story = TaskStory { findings: vec![finding], last: Some(last), ..TaskStory::default() };
+        TaskNow {
+            plan_name: "p".to_owned(),
+            spec: wave.tasks[0].clone(),
+            wave,
+            head,
+            attempt: 2,
+            has_result: true,
+            state: state.to_owned(),
+            story,
+        }
+    }
+
+    #[test]
+    fn what_an_agent_is_told_fits_the_state_of_its_task() {
+        for (state, attempt, hears_findings) in
+            [("pending", 3, true), ("leased", 2, true), ("blocked", 3, true), ("done", 1, false)]
+        {
+            let told = prompt_of(&now(state)).expect("an agent's task");
+            assert_eq!(told.prompt.contains("it lacks a test"), hears_findings, "{state}: {}", told.prompt);
+            assert_eq!(told.resume_prompt.is_empty(), attempt == 1, "{state}");
+        }
     }
 }

@@ -66,6 +66,15 @@ pub(super) fn amount(field: &'static str, found: u64) -> Result<u64, FieldError>
     Ok(found)
 }
 
+/// The same of millionths of a dollar that a person gives, told in dollars.
+pub(super) fn money(field: &'static str, micro_usd: u64) -> Result<u64, FieldError> {
+    if micro_usd > MAX_AMOUNT {
+        let (found, most) = (micro_usd / 1_000_000, MAX_AMOUNT / 1_000_000);
+        return Err(wrong(field, format!("found {found} US dollars, expected at most {most}")));
+    }
+    Ok(micro_usd)
+}
+
 pub(super) fn usage_from_proto(usage: Option<v1::Usage>) -> Result<Usage, FieldError> {
     let usage = usage.unwrap_or_default();
     Ok(Usage {
@@ -114,7 +123,11 @@ pub(super) fn verdict_from_proto(verdict: v1::Verdict) -> Result<Verdict, FieldE
     };
     let findings = verdict.findings.into_iter().map(finding_from_proto).collect();
     let evidence = verdict.evidence.into_iter().map(evidence_from_proto).collect::<Result<_, _>>()?;
-    let gate = |gate: v1::Gate| Gate { name: gate.name, passed: gate.passed, notes: gate.notes };
+    let gate = |gate: v1::Gate| Gate {
+        name: shortened(gate.name, MAX_NAME_BYTES),
+        passed: gate.passed,
+        notes: shortened(gate.notes, MAX_WORDS_BYTES),
+    };
     let gates = verdict.gates.into_iter().map(gate).collect();
     Ok(Verdict { decision, findings, evidence, gates })
 }
@@ -158,7 +171,7 @@ pub(super) fn verdict_into_proto(verdict: Verdict) -> v1::Verdict {
 }
 
 pub(super) fn finding_from_proto(finding: v1::Finding) -> Finding {
-    Finding { task: finding.task, text: finding.text }
+    Finding { task: shortened(finding.task, MAX_NAME_BYTES), text: shortened(finding.text, MAX_WORDS_BYTES) }
 }
 
 pub(super) fn finding_into_proto(finding: Finding) -> v1::Finding {
@@ -177,9 +190,29 @@ pub(super) fn clipped(text: String, most: usize) -> String {
     if start == 0 { text } else { text[start..].to_owned() }
 }
 
+/// What is kept of a worker's words that others read in lists, prompts and events.
+pub(super) const MAX_WORDS_BYTES: usize = 64 * 1024;
+/// What is kept of a name that a worker tells: of a model, a session, an account.
+pub(super) const MAX_NAME_BYTES: usize = 512;
+
+/// The beginning of a text, at most so many bytes and no half character, with a mark where it was cut.
+pub(super) fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = text.floor_char_boundary(most);
+    format!("{} [... {} bytes more]", &text[..end], text.len() - end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_says_what_is_missing() {
+        assert_eq!(shortened("abc".to_owned(), 3), "abc");
+        assert_eq!(shortened("a\u{e9}\u{e9}".to_owned(), 4), "a\u{e9} [... 2 bytes more]");
+    }
 
     #[test]
     fn a_tail_keeps_the_end_and_no_half_character() {
@@ -204,5 +237,8 @@ mod tests {
         assert_eq!(amount("run_ms", MAX_AMOUNT), Ok(MAX_AMOUNT));
         let error = amount("run_ms", MAX_AMOUNT + 1).unwrap_err();
         assert!(error.to_string().starts_with("`run_ms`: found 1000000000000001, expected at most"));
+        assert_eq!(money("add_micro_usd", MAX_AMOUNT), Ok(MAX_AMOUNT));
+        let error = money("add_micro_usd", 9_223_372_036_854_000_000).unwrap_err().to_string();
+        assert_eq!(error, "`add_micro_usd`: found 9223372036854 US dollars, expected at most 1000000000");
     }
 }

@@ -1,8 +1,8 @@
 //! Plans, for listings and reports.
 
 use wavegate_engine::{
-    BlendedPrices, CostSource, LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource,
-    WaveBlock, WaveState,
+    CostSource, LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource, WaveBlock,
+    WaveState,
     estimate::Estimates,
     spec::{PlanSpec, ThorKind},
 };
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     driver::Holds,
     planfile,
+    prices::Prices,
     store::reader::{
         CounselDetail, EventRecord, LeaseDetail, LedgerLine, PlanDetail, PlanSummary, TaskDetail,
         VerdictDetail, WaveDetail,
@@ -51,12 +52,13 @@ pub fn diagnostics_of(reading: &planfile::Reading) -> Vec<v1::Diagnostic> {
 
 /// What a sound plan file holds.
 #[must_use]
-pub fn outline_into_proto(spec: &PlanSpec, prices: &BlendedPrices) -> v1::PlanOutline {
+pub fn outline_into_proto(spec: &PlanSpec, prices: &Prices) -> v1::PlanOutline {
+    let estimates = wavegate_engine::estimate::estimates(spec, &prices.blended());
     v1::PlanOutline {
         name: spec.name.clone(),
         waves: count(spec.waves.len()),
         tasks: count(spec.waves.iter().map(|wave| wave.tasks.len()).sum()),
-        estimates: Some(estimates_into_proto(&wavegate_engine::estimate::estimates(spec, prices))),
+        estimates: Some(estimates_into_proto(&estimates, prices.blended_date())),
     }
 }
 
@@ -65,7 +67,7 @@ fn count(number: usize) -> u32 {
 }
 
 /// Times of agents are not known: they are left out.
-pub(crate) fn estimates_into_proto(estimates: &Estimates) -> v1::Estimates {
+pub(crate) fn estimates_into_proto(estimates: &Estimates, prices_date: String) -> v1::Estimates {
     let estimate = |mode: v1::Mode, tokens, cost_micro_usd| v1::Estimate {
         mode: mode.into(),
         tokens,
@@ -73,11 +75,13 @@ pub(crate) fn estimates_into_proto(estimates: &Estimates) -> v1::Estimates {
         wall_ms: None,
     };
     let (standard, max) = (estimates.standard_micro_usd, estimates.max_micro_usd);
+    let is_priced = estimates.agent_tasks > 0 && standard.or(max).is_some();
     v1::Estimates {
         standard: Some(estimate(v1::Mode::Standard, estimates.standard_tokens, standard)),
         max: Some(estimate(v1::Mode::Max, estimates.max_tokens, max)),
         agent_tasks: estimates.agent_tasks,
         advice: estimates.advice.clone().unwrap_or_default(),
+        prices_date: if is_priced { prices_date } else { String::new() },
     }
 }
 
@@ -94,7 +98,7 @@ pub(crate) fn summary_into_proto(summary: &PlanSummary) -> v1::PlanSummary {
         id: summary.id.0,
         name: summary.name.clone(),
         state: state.into(),
-        reason: plan_reason(summary.row.state).to_owned(),
+        reason: plan_reason(summary.row.state, &summary.pause_text),
         mode: mode_into_proto(summary.row.mode).into(),
         tier: tier_into_proto(summary.row.tier).into(),
         waves: summary.waves,
@@ -108,16 +112,24 @@ pub(crate) fn summary_into_proto(summary: &PlanSummary) -> v1::PlanSummary {
         usage: Some(usage_into_proto(summary.usage)),
         budget_tokens: summary.row.budget.tokens,
         budget_micro_usd: summary.row.budget.micro_usd,
+        has_unknown_cost: summary.has_unknown_cost,
     }
 }
 
-/// Why it is paused or blocked, in words.
-fn plan_reason(state: PlanState) -> &'static str {
+/// Why it is paused or blocked, in words: those of the decision, where it had any.
+fn plan_reason(state: PlanState, pause_text: &str) -> String {
+    match (state, pause_text) {
+        (state, "") => reason_words(state).to_owned(),
+        (PlanState::Paused(PauseReason::Operator), note) => format!("by an operator: {note}"),
+        (PlanState::Paused(_), text) => text.to_owned(),
+        (state, _) => reason_words(state).to_owned(),
+    }
+}
+
+fn reason_words(state: PlanState) -> &'static str {
     match state {
         PlanState::Paused(PauseReason::Operator) => "by an operator",
-        PlanState::Paused(PauseReason::Budget) => {
-            "a budget is used up: `wavegate resume --add-usd` gives it more"
-        }
+        PlanState::Paused(PauseReason::Budget) => "a budget is used up",
         PlanState::Paused(PauseReason::NoWorker) => "no worker can do what waits; goes on when one comes",
         PlanState::Paused(PauseReason::Integration) => "integrating failed three times",
         PlanState::Paused(PauseReason::TargetMoved) => "the plan's tree moved five times under a wave",
@@ -146,14 +158,14 @@ fn task_reason(reason: TaskBlock) -> &'static str {
     }
 }
 
-pub(crate) fn plan_into_proto(plan: PlanDetail, holds: &Holds, estimates: &Estimates) -> v1::Plan {
+pub(crate) fn plan_into_proto(plan: PlanDetail, holds: &Holds, estimates: v1::Estimates) -> v1::Plan {
     v1::Plan {
         summary: Some(summary_into_proto(&plan.summary)),
         workspace: workspace_into_proto(plan.head.project.workspace).into(),
         tree: text_of(plan.summary.row.tree),
         external_thor: plan.head.thor == ThorKind::External,
         source: plan.source.clone(),
-        estimates: Some(estimates_into_proto(estimates)),
+        estimates: Some(estimates),
         waves: waves_into_proto(plan, holds),
     }
 }
@@ -254,6 +266,7 @@ pub(crate) fn ledger_into_proto(line: LedgerLine) -> v1::LedgerLine {
             calls: usage.calls,
         }),
         cost_source: source.into(),
+        price_date: usage.price_date,
         worker: line.worker_name,
     }
 }

@@ -1,17 +1,17 @@
 //! Messages of a session.
 
 use wavegate_engine::{
-    CostSource, Counsel, Digest, Finding, Hello, LeaseId, LeaseRow, LeaseWork, ModelUsage, Outcome, Purpose,
+    CostSource, Counsel, Digest, Hello, LeaseId, LeaseRow, LeaseWork, ModelUsage, Outcome, Purpose,
     ReleaseReason, Report, Role, Runner, SessionEvent, SessionId, Talk, WorkerId,
     spec::{WorkSpec, WorkspaceKind},
 };
 use wavegate_proto::{PROTOCOL_VERSION, v1};
 
 use super::{
-    FieldError, MAX_TAIL_BYTES,
+    FieldError, MAX_NAME_BYTES, MAX_TAIL_BYTES, MAX_WORDS_BYTES,
     agent::{self, About},
-    amount, clipped, finding_from_proto, finding_into_proto, maybe_digest, text_of, tier_into_proto,
-    usage_from_proto, verdict_from_proto, wrong,
+    amount, clipped, finding_from_proto, finding_into_proto, maybe_digest, shortened, text_of,
+    tier_into_proto, usage_from_proto, verdict_from_proto, wrong,
 };
 use crate::{
     driver::{Outgoing, Work, WorkBody},
@@ -170,7 +170,7 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
     Ok(Report {
         outcome,
         exit_code: report.exit_code,
-        summary: report.summary,
+        summary: shortened(report.summary, MAX_WORDS_BYTES),
         output_tail: clipped(report.output_tail, MAX_TAIL_BYTES),
         run_ms: amount("run_ms", report.run_ms)?,
         usage: usage_from_proto(report.usage)?,
@@ -181,9 +181,9 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         conflicts: report.conflicts.into_iter().map(finding_from_proto).collect(),
         verdict: report.verdict.map(verdict_from_proto).transpose()?,
         talk: Talk {
-            model: report.model,
-            session: report.session,
-            account: report.account,
+            model: shortened(report.model, MAX_NAME_BYTES),
+            session: shortened(report.session, MAX_NAME_BYTES),
+            account: shortened(report.account, MAX_NAME_BYTES),
             models: report.models.into_iter().map(model_usage_from_proto).collect::<Result<_, _>>()?,
             findings: report.findings.into_iter().map(finding_from_proto).collect(),
             retry_after_ms: report.retry_after_ms.map(|ms| amount("retry_after_ms", ms)).transpose()?,
@@ -195,20 +195,24 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
 fn model_usage_from_proto(usage: v1::ModelUsage) -> Result<ModelUsage, FieldError> {
     let cost = usage.cost_micro_usd.map(|cost| amount("models.cost_micro_usd", cost)).transpose()?;
     Ok(ModelUsage {
-        model: usage.model,
+        model: shortened(usage.model, MAX_NAME_BYTES),
         tokens_in: amount("models.tokens_in", usage.tokens_in)?,
         tokens_out: amount("models.tokens_out", usage.tokens_out)?,
         cache_read: amount("models.cache_read", usage.cache_read)?,
         cache_write: amount("models.cache_write", usage.cache_write)?,
         cost_source: if cost.is_some() { CostSource::Agent } else { CostSource::Unknown },
         cost_micro_usd: cost,
+        price_date: String::new(),
         calls: usage.calls,
     })
 }
 
 fn counsel_from_proto(counsel: v1::Counsel) -> Counsel {
-    let tasks = counsel.tasks.into_iter().map(|it| Finding { task: it.key, text: it.guidance });
-    Counsel { note: counsel.note, tasks: tasks.collect() }
+    let tasks = counsel
+        .tasks
+        .into_iter()
+        .map(|it| finding_from_proto(v1::Finding { task: it.key, text: it.guidance }));
+    Counsel { note: shortened(counsel.note, MAX_WORDS_BYTES), tasks: tasks.collect() }
 }
 
 pub(crate) fn outgoing_into_proto(

@@ -64,7 +64,7 @@ fn task(ix: u32, depends_on: &[u32], attempts: Vec<LeaseDetail>) -> TaskDetail {
         "priority": 1, "depends_on": depends_on, "timeout_ms": 1, "max_failures": 3, "on_lost": "retry",
     }));
     let row = TaskRow {
-        awaits_counsel: false,
+        awaits_counsel: wavegate_engine::AwaitsCounsel::No,
         budget: Default::default(),
         spent: Default::default(),
         state: TaskState::Done,
@@ -107,6 +107,9 @@ fn plan(mode: Mode, waves: Vec<WaveDetail>) -> PlanDetail {
         ended: None,
     };
     let summary = PlanSummary {
+        estimates: None,
+        has_unknown_cost: false,
+        pause_text: String::new(),
         id: PlanId(1),
         name: String::new(),
         row,

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod grants;
+mod money;
 mod peers;
 mod plans;
 mod reports;
@@ -31,7 +32,10 @@ use wavegate_proto::v1::{
     worker_service_client::WorkerServiceClient,
 };
 
-use crate::coordinator::{Options, Running, start};
+use crate::{
+    coordinator::{Options, Running, start},
+    prices::Prices,
+};
 
 /// Far more than anything here takes: a test that gets there has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Bench {
     running: Running,
     channel: Channel,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// Puts the token into every request.
@@ -59,20 +63,31 @@ type Service = InterceptedService<Channel, Token>;
 
 impl Bench {
     async fn start() -> Self {
-        let home = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), Prices::built_in()).await
+    }
+
+    /// Ends it, and starts another one with these prices on its database.
+    async fn restart(self, prices: Prices) -> Self {
+        let Self { running, channel, home } = self;
+        drop(channel);
+        running.stop().await.unwrap();
+        Self::start_in(home, prices).await
+    }
+
+    async fn start_in(home: TempDir, prices: Prices) -> Self {
         let timings = Timings { retry_delays_ms: [1, 1, 1], ..Timings::default() };
         let options = Options {
-            prices: crate::prices::Prices::built_in(),
             db: home.path().join("wavegate.db"),
             listen: ([127, 0, 0, 1], 0).into(),
             config: Config { timings, ..Config::default() },
+            prices,
             patience: PATIENCE,
             leaves_address: false,
         };
         let running = start(options).await.unwrap();
         let endpoint = Endpoint::from_shared(running.url().to_owned()).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        Self { running, channel, _home: home }
+        Self { running, channel, home }
     }
 
     fn token(&self) -> Token {
@@ -122,6 +137,11 @@ impl Bench {
     async fn plan(&self, plan: &str) -> v1::Plan {
         let request = v1::GetPlanRequest { plan: plan.to_owned() };
         self.plans().get_plan(request).await.unwrap().into_inner().plan.unwrap()
+    }
+
+    async fn report(&self, plan: &str) -> v1::GetReportResponse {
+        let request = v1::GetReportRequest { plan: plan.to_owned() };
+        self.plans().get_report(request).await.unwrap().into_inner()
     }
 
     async fn state(&self, plan: &str) -> v1::PlanState {

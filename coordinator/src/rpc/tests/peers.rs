@@ -50,6 +50,14 @@ async fn a_budget_grows_by_what_can_be_meant() {
     let refused = bench.plans().resume_plan(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("`add_tokens`"), "{refused}");
+    let budgets = [(Some(u64::MAX), None, "`budget_tokens`"), (None, Some(u64::MAX), "US dollars")];
+    for (budget_tokens, budget_micro_usd, words) in budgets {
+        let source = one_task("q", "", "true");
+        let request = v1::SubmitPlanRequest { source, budget_tokens, budget_micro_usd, ..Default::default() };
+        let refused = bench.plans().submit_plan(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(words), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,15 @@ impl FakeWorker {
         worker
     }
 
+    /// The same of another hello.
+    pub(super) async fn connect_with(bench: &Bench, name: &str, change: impl FnOnce(&mut v1::Hello)) -> Self {
+        let mut hello = hello(name, "first");
+        change(&mut hello);
+        let mut worker = Self::begin(bench, Said::Hello(hello)).await;
+        worker.welcome().await;
+        worker
+    }
+
     pub(super) async fn say(&self, message: Said) {
         self.send(Some(message)).await;
     }

@@ -1,4 +1,4 @@
-SELECT l.state, l.reason, l.worker_id, coalesce(r.accepted, 0) AS accepted
+SELECT l.*, r.accepted
 FROM wg_leases AS l
 LEFT JOIN wg_results AS r ON r.lease_id = l.id
 WHERE l.id = ?1

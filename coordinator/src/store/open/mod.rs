@@ -77,6 +77,10 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("{db} is damaged: {found}; restore it from a backup (the damaged file was left as it is)")]
     Damaged { db: PathBuf, found: String },
+    #[error(
+        "{db} says schema version {from} but has not its shape ({found}): something between releases made it, or another program changed it; nothing was changed, name another file with --db"
+    )]
+    Unlike { db: PathBuf, from: usize, found: String },
     #[error("{db} cannot be opened")]
     Store { db: PathBuf, source: StoreError },
 }

@@ -11,7 +11,8 @@ use crate::driver::StoreError;
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
-pub(in crate::store) const MIGRATIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+pub(in crate::store) const MIGRATIONS: [&str; 2] =
+    [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
 
 /// How long another program may hold the database before we say so.
 const BUSY: Duration = Duration::from_secs(5);
@@ -106,7 +107,14 @@ fn migrate(sql: &Connection, db: &Path, from: usize) -> Result<(), OpenError> {
         transaction.commit()?;
         Ok(journal)
     };
-    let found = migrate().map_err(|error| OpenError::sql(db, error))?;
+    // SQL that does not fit what is there, not a disk that fails.
+    let misfit = |error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown);
+    let found = migrate().map_err(|error| {
+        if misfit(&error) {
+            return OpenError::Unlike { db: db.to_owned(), from, found: error.to_string() };
+        }
+        OpenError::sql(db, error)
+    })?;
     if found == "wal" { Ok(()) } else { Err(OpenError::NoLog { db: db.to_owned(), found }) }
 }
 

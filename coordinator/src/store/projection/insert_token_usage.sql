@@ -6,7 +6,10 @@ SELECT
     l.plan_id,
     w.key,
     t.key,
-    coalesce(l.runner, l.kind),
+    CASE
+        WHEN l.kind <> 'task' THEN coalesce(l.runner || '/', '') || l.kind
+        ELSE coalesce(l.runner, json_extract(t.spec, '$.runner'))
+    END,
     u.model,
     u.used_in + u.cache_write + u.cache_read,
     u.used_out,

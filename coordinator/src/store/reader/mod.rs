@@ -13,6 +13,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Row, named_params};
 use wavegate_engine::{
     PlanId, Utc,
+    estimate::KeptEstimates,
     spec::{PlanSpec, TaskSpec},
 };
 
@@ -193,7 +194,22 @@ fn summary(row: &Row<'_>) -> Result<PlanSummary> {
         tasks_running: number(row, "tasks_running")?,
         created: Utc(get(row, "created_ms")?),
         usage: usage(row, "used")?,
+        has_unknown_cost: get(row, "has_unknown_cost")?,
+        pause_text: get::<Option<String>>(row, "pause_text")?.unwrap_or_default(),
+        estimates: kept_estimates(row)?,
     })
+}
+
+fn kept_estimates(row: &Row<'_>) -> Result<Option<KeptEstimates>> {
+    let Some(standard_tokens) = maybe_number(row, "estimated_standard_tokens")? else { return Ok(None) };
+    Ok(Some(KeptEstimates {
+        standard_tokens,
+        max_tokens: number(row, "estimated_max_tokens")?,
+        standard_micro_usd: maybe_number(row, "estimated_standard_micro_usd")?,
+        max_micro_usd: maybe_number(row, "estimated_max_micro_usd")?,
+        max_coordinator_tokens: number(row, "estimated_coordinator_tokens")?,
+        prices_date: get(row, "estimated_prices_date")?,
+    }))
 }
 
 fn event(row: &Row<'_>) -> Result<EventRecord> {

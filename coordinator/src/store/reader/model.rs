@@ -3,6 +3,7 @@
 use wavegate_engine::{
     Counsel, Digest, LeaseKind, LeaseRow, ModelUsage, Outcome, PlanId, PlanRow, Purpose, TaskIx, TaskRow,
     Usage, Utc, Verdict, VerdictSource, WaveRow, WorkerRow,
+    estimate::KeptEstimates,
     spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
@@ -21,6 +22,12 @@ pub struct PlanSummary {
     pub created: Utc,
     /// Of all results, accepted or booked only.
     pub usage: Usage,
+    /// Some of those tokens have a cost that nobody knows.
+    pub has_unknown_cost: bool,
+    /// What the newest pause said, while it is paused.
+    pub pause_text: String,
+    /// What was estimated at approval.
+    pub estimates: Option<KeptEstimates>,
 }
 
 /// One plan in full.

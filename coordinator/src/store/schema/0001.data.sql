@@ -38,7 +38,7 @@ INSERT INTO wg_evidence (verdict_id, ix, task_key, command, exit_code, timed_out
 VALUES (1, 0, 'T1-02', 'test -s hello.txt', 1, 0, '', 2);
 INSERT INTO wg_workers (
     id, instance, name, host, version, roles, runners, labels, slots, draining, first_seen_ms, last_seen_ms
-) VALUES ('worker-1', 'i', 'anvil', 'host', '0.1.0', 'executor thor', '[["shell","1","",[]]]', '[]', 2, 0, 1, 5);
+) VALUES ('worker-1', 'i', 'anvil', 'host', '0.1.0', 'executor thor', '[["shell","1",""]]', '[]', 2, 0, 1, 5);
 INSERT INTO wg_events (at_ms, kind, plan_id, actor, reason, text)
 VALUES (2, 'plan_approved', 1, 'ada', '', 'by ada');
 INSERT INTO plans (id, project_id, name, status, tasks_total, created_at, updated_at, parallel_mode)

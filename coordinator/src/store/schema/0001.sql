@@ -63,9 +63,6 @@ CREATE TABLE wg_waves (
     target_moves INTEGER NOT NULL DEFAULT 0,
     integrate_failures INTEGER NOT NULL DEFAULT 0,
     validate_failures INTEGER NOT NULL DEFAULT 0,
-    -- What the coordinator's model is to be asked for.
-    counsel TEXT CHECK (counsel IN ('briefing', 'triage')),
-    counsel_failures INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (plan_id, ix)
 ) STRICT, WITHOUT ROWID;
 
@@ -84,23 +81,12 @@ CREATE TABLE wg_tasks (
     losses INTEGER NOT NULL DEFAULT 0,
     rejections INTEGER NOT NULL DEFAULT 0,
     evidence_only INTEGER NOT NULL DEFAULT 0,
-    awaits_counsel INTEGER NOT NULL DEFAULT 0,
-    spent_in INTEGER NOT NULL DEFAULT 0,
-    spent_out INTEGER NOT NULL DEFAULT 0,
-    spent_cached INTEGER NOT NULL DEFAULT 0,
-    spent_micro_usd INTEGER,
-    budget_tokens INTEGER,
-    budget_micro_usd INTEGER,
     -- The newest accepted successful result.
     result_lease TEXT,
     result_attempt INTEGER,
     result_worker TEXT,
     result_changes TEXT,
     result_base TEXT,
-    -- What an agent's attempts have made so far, where the next one goes on from it.
-    has_own INTEGER NOT NULL DEFAULT 0,
-    own_changes TEXT,
-    own_base TEXT,
     PRIMARY KEY (plan_id, ix)
 ) STRICT;
 
@@ -111,19 +97,14 @@ CREATE TABLE wg_leases (
     id TEXT PRIMARY KEY,
     plan_id INTEGER NOT NULL REFERENCES wg_plans (id),
     wave_ix INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('task', 'integrate', 'validate', 'coordinate')),
+    kind TEXT NOT NULL CHECK (kind IN ('task', 'integrate', 'validate')),
     task_ix INTEGER,
     attempt INTEGER,
     candidate TEXT,
-    -- A coordinate lease's.
-    purpose TEXT CHECK (purpose IN ('briefing', 'triage')),
     round INTEGER NOT NULL,
     state TEXT NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     worker_id TEXT NOT NULL,
-    -- What an agent spends from.
-    runner TEXT,
-    account TEXT,
     base TEXT,
     lost_after_ms INTEGER NOT NULL,
     granted_ms INTEGER NOT NULL,
@@ -133,8 +114,7 @@ CREATE TABLE wg_leases (
     progress_out INTEGER NOT NULL DEFAULT 0,
     progress_cached INTEGER NOT NULL DEFAULT 0,
     progress_micro_usd INTEGER,
-    CHECK ((kind = 'task') = (task_ix IS NOT NULL AND attempt IS NOT NULL)),
-    CHECK ((kind = 'coordinate') = (purpose IS NOT NULL))
+    CHECK ((kind = 'task') = (task_ix IS NOT NULL AND attempt IS NOT NULL))
 ) STRICT;
 
 -- One lease for each attempt at a task.
@@ -161,55 +141,11 @@ CREATE TABLE wg_results (
     changed_files INTEGER NOT NULL,
     candidate TEXT,
     received_ms INTEGER NOT NULL,
-    -- The model that answered, and the agent's session; empty where there was none.
-    model TEXT NOT NULL DEFAULT '',
-    session TEXT NOT NULL DEFAULT '',
     -- Long texts last: what comes before them is read without them.
     summary TEXT NOT NULL,
     output_tail TEXT NOT NULL,
-    output_json TEXT NOT NULL,
-    -- JSON: a list of texts, what an agent was denied.
-    findings TEXT NOT NULL DEFAULT '[]'
+    output_json TEXT NOT NULL
 ) STRICT;
-
--- The ledger: what each model used in each lease.
-CREATE TABLE wg_usage (
-    lease_id TEXT NOT NULL REFERENCES wg_leases (id),
-    model TEXT NOT NULL,
-    used_in INTEGER NOT NULL,
-    used_out INTEGER NOT NULL,
-    cache_read INTEGER NOT NULL,
-    cache_write INTEGER NOT NULL,
-    micro_usd INTEGER,
-    cost_source TEXT NOT NULL CHECK (cost_source IN ('unknown', 'agent', 'prices')),
-    calls INTEGER NOT NULL,
-    at_ms INTEGER NOT NULL,
-    -- Its row in token_usage, once the lease has come to an end.
-    projected_id INTEGER,
-    PRIMARY KEY (lease_id, model)
-) STRICT, WITHOUT ROWID;
-
--- What the coordinator's model said to the executors of a wave.
-CREATE TABLE wg_counsels (
-    lease_id TEXT PRIMARY KEY REFERENCES wg_leases (id),
-    note TEXT NOT NULL,
-    -- JSON: a list of [task, guidance].
-    tasks TEXT NOT NULL
-) STRICT;
-
--- Accounts that ever were in trouble; the others are open.
-CREATE TABLE wg_accounts (
-    runner TEXT NOT NULL,
-    account TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('open', 'waiting', 'probing', 'refused')),
-    trouble TEXT NOT NULL DEFAULT '',
-    until_ms INTEGER,
-    -- The lease that tries it.
-    lease_id TEXT,
-    tries INTEGER NOT NULL,
-    note TEXT NOT NULL,
-    PRIMARY KEY (runner, account)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE wg_verdicts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -248,15 +184,6 @@ CREATE TABLE wg_evidence (
     PRIMARY KEY (verdict_id, ix)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE wg_gates (
-    verdict_id INTEGER NOT NULL REFERENCES wg_verdicts (id) ON DELETE CASCADE,
-    ix INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    passed INTEGER NOT NULL,
-    notes TEXT NOT NULL,
-    PRIMARY KEY (verdict_id, ix)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE wg_workers (
     id TEXT PRIMARY KEY,
     instance TEXT NOT NULL,
@@ -265,7 +192,7 @@ CREATE TABLE wg_workers (
     version TEXT NOT NULL,
     -- Words, separated by spaces.
     roles TEXT NOT NULL,
-    -- JSON: a list of [name, version, account, [model, ...]].
+    -- JSON: a list of [name, version, account].
     runners TEXT NOT NULL,
     -- JSON: a list of texts.
     labels TEXT NOT NULL,
@@ -308,20 +235,4 @@ CREATE TABLE plans (
     description TEXT,
     parallel_mode TEXT,
     UNIQUE (project_id, name)
-);
-
--- What existing tools read of tokens and cost: a row for each model of each lease.
-CREATE TABLE token_usage (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    project_id TEXT,
-    plan_id INTEGER,
-    wave_id TEXT,
-    task_id TEXT,
-    agent TEXT,
-    model TEXT,
-    input_tokens INTEGER,
-    output_tokens INTEGER,
-    cost_usd REAL,
-    created_at TEXT,
-    execution_host TEXT
 );

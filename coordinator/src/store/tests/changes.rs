@@ -1,10 +1,10 @@
 //! Every change that the engine can ask for, written and read back equal.
 
 use wavegate_engine::{
-    Change, Decision, Event, EventKind, Evidence, Finding, LeaseId, LeaseRow, LeaseState, LeaseWork, Mode,
-    Outcome, PauseReason, PlanId, PlanRow, PlanState, ReleaseReason, TaskBlock, TaskIx, TaskResult, TaskRow,
-    TaskState, Tier, Usage, Utc, Verdict, VerdictRow, VerdictSource, WaveBlock, WaveIx, WaveRow, WaveState,
-    WorkerId, spec::Budget,
+    Account, Change, Decision, Event, EventKind, Evidence, Finding, LeaseId, LeaseRow, LeaseState, LeaseWork,
+    Mode, ModelUsage, Outcome, PauseReason, PlanId, PlanRow, PlanState, Purpose, ReleaseReason, TaskBlock,
+    TaskIx, TaskResult, TaskRow, TaskState, Tier, Usage, Utc, Verdict, VerdictRow, VerdictSource, WaveBlock,
+    WaveIx, WaveRow, WaveState, WorkerId, estimate::KeptEstimates, spec::Budget,
 };
 
 use super::world::{
@@ -52,7 +52,7 @@ fn a_submitted_plan_is_loaded_with_its_shape_and_the_rows_that_it_begins_with() 
 
 fn pending() -> TaskRow {
     TaskRow {
-        awaits_counsel: false,
+        awaits_counsel: wavegate_engine::AwaitsCounsel::No,
         budget: Default::default(),
         spent: Default::default(),
         state: TaskState::Pending { not_before: None },
@@ -89,6 +89,47 @@ fn every_state_of_a_plan_is_read_back_with_its_reason_and_numbers() {
         assert_eq!(world.opened.reader.summary(plan).unwrap().unwrap().row, row);
         was = state;
     }
+}
+
+#[test]
+fn what_the_coordinators_model_used_is_told_apart_from_a_tasks() {
+    let mut world = World::new();
+    let plan = world.submit(&greet());
+    let account = Some(Account { runner: "claude".to_owned(), fingerprint: "ab".to_owned() });
+    let work = LeaseWork::Coordinate { purpose: Purpose::Triage, tier: Tier::Sonnet };
+    let of_task = LeaseRow { account: account.clone(), ..task_lease(plan, TaskIx(0), 1) };
+    let own = LeaseRow { id: LeaseId(77), account, work, ..of_task.clone() };
+    let of_shell = LeaseRow { id: LeaseId(78), account: None, ..task_lease(plan, TaskIx(1), 1) };
+    world.write(&[approve(plan)]);
+    for lease in [of_task, own, of_shell] {
+        let mut told = report(Outcome::Succeeded);
+        told.talk.models =
+            vec![ModelUsage { model: "sonnet".to_owned(), tokens_in: 1, ..ModelUsage::default() }];
+        let result = Change::Result { lease: lease.id, accepted: true, report: Box::new(told) };
+        world.write(&[Change::LeaseGranted(lease), result]);
+    }
+    let stranger = world.stranger();
+    let mut agents = stranger.prepare("SELECT agent FROM token_usage ORDER BY id").unwrap();
+    let agents: Vec<String> = agents.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(agents, ["claude", "claude/coordinate", "shell"]);
+}
+
+#[test]
+fn what_was_estimated_at_approval_is_read_back() {
+    let mut world = World::new();
+    let plan = world.submit(&greet());
+    let read = |world: &World| world.opened.reader.summary(plan).unwrap().unwrap().estimates;
+    assert_eq!(read(&world), None);
+    let kept = KeptEstimates {
+        standard_tokens: 90_000,
+        max_tokens: 80_000,
+        standard_micro_usd: Some(288_000),
+        max_micro_usd: None,
+        max_coordinator_tokens: 50_000,
+        prices_date: "2026-11-23".to_owned(),
+    };
+    world.write(&[approve(plan), Change::Estimated { plan, estimates: Box::new(kept.clone()) }]);
+    assert_eq!(read(&world), Some(kept));
 }
 
 #[test]
@@ -151,7 +192,7 @@ fn every_state_of_a_task_is_read_back_with_its_result() {
         };
         let row = TaskRow {
             own: None,
-            awaits_counsel: false,
+            awaits_counsel: wavegate_engine::AwaitsCounsel::No,
             budget: Default::default(),
             spent: Default::default(),
             state,
@@ -223,12 +264,12 @@ fn a_finished_lease_is_remembered_with_its_worker_and_whether_its_result_was_acc
     let (mut world, _, lease) = World::with_lease();
     assert_eq!(live(&mut world, lease.clone(), &[LeaseState::Finished]), vec![None]);
     let past = world.store().past_lease(lease.id).unwrap().unwrap();
-    assert_eq!((past.state, past.accepted), (LeaseState::Finished, false));
-    assert_eq!(past.worker, lease.worker);
+    assert_eq!((past.row.state, past.accepted), (LeaseState::Finished, None));
+    assert_eq!(past.row.worker, lease.worker);
 
     let report = Box::new(report(Outcome::Succeeded));
     world.write(&[Change::Result { lease: lease.id, accepted: true, report }]);
-    assert!(world.store().past_lease(lease.id).unwrap().unwrap().accepted);
+    assert_eq!(world.store().past_lease(lease.id).unwrap().unwrap().accepted, Some(true));
     assert_eq!(world.store().past_lease(LeaseId(99)).unwrap(), None);
 }
 

@@ -17,7 +17,7 @@ fn refused(result: Result<(), StoreError>) -> String {
 
 fn submitted() -> TaskRow {
     TaskRow {
-        awaits_counsel: false,
+        awaits_counsel: wavegate_engine::AwaitsCounsel::No,
         budget: Default::default(),
         spent: Default::default(),
         state: TaskState::Submitted,
@@ -107,7 +107,7 @@ fn a_second_accepted_result_of_an_attempt_is_refused() {
     assert!(refused(world.try_write(&[result(true)])).contains("already has a result"));
     // A copy that is only booked changes nothing.
     world.write(&[result(false)]);
-    assert!(world.store().past_lease(lease.id).unwrap().unwrap().accepted);
+    assert_eq!(world.store().past_lease(lease.id).unwrap().unwrap().accepted, Some(true));
 }
 
 #[test]

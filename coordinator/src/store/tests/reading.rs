@@ -45,7 +45,7 @@ fn a_summary_counts_waves_tasks_and_everything_that_was_used() {
     let other = world.submit(&greet());
     let task = |ix, state| {
         let row = TaskRow {
-            awaits_counsel: false,
+            awaits_counsel: wavegate_engine::AwaitsCounsel::No,
             budget: Default::default(),
             spent: Default::default(),
             state,

@@ -1,8 +1,9 @@
 //! The text of a grant.
 
 use wavegate_engine::{
-    Change, Decision, Finding, IntegrateResult, LeaseRow, LeaseWork, Outcome, TaskIx, TaskResult, TaskRow,
-    TaskState, Verdict, VerdictRow, VerdictSource, WaveIx, WorkBrief, spec::WorkspaceKind,
+    Change, Counsel, Decision, Finding, IntegrateResult, LeaseRow, LeaseWork, Outcome, Purpose, TaskIx,
+    TaskResult, TaskRow, TaskState, Tier, Verdict, VerdictRow, VerdictSource, WaveIx, WorkBrief,
+    spec::WorkspaceKind,
 };
 
 use super::world::{World, digest, greet, report, task_lease};
@@ -81,6 +82,50 @@ fn a_task_that_was_sent_back_gets_the_findings_of_the_newest_round_that_names_it
     assert_eq!(findings_of(&mut world, 0), vec![finding("T1-01", "a person's note")]);
 }
 
+/// What the coordinator's model says to some tasks, the n-th time.
+fn advise(world: &mut World, n: u32, purpose: Purpose, note: &str, tasks: &[(&str, &str)]) {
+    let first = task_lease(wavegate_engine::PlanId(1), TaskIx(0), 1);
+    let (id, granted) =
+        (wavegate_engine::LeaseId(900 + u128::from(n)), wavegate_engine::Utc(100 + i64::from(n)));
+    let row = LeaseRow { id, granted, work: LeaseWork::Coordinate { purpose, tier: Tier::Opus }, ..first };
+    let tasks = tasks.iter().map(|(task, text)| finding(task, text)).collect();
+    let counsel = Counsel { note: note.to_owned(), tasks };
+    world.write(&[Change::LeaseGranted(row), Change::Counsel { lease: id, counsel }]);
+}
+
+#[test]
+fn an_agent_hears_the_newest_briefing_and_the_newest_triage_that_is_about_its_task() {
+    let (mut world, plan, _) = World::with_lease();
+    let mut spec = greet().waves[0].tasks[0].clone();
+    spec.work = wavegate_engine::spec::WorkSpec::Do("write".to_owned());
+    let sql = world.stranger();
+    sql.execute(
+        "UPDATE wg_tasks SET spec = ?1 WHERE plan_id = ?2 AND key = 'T1-01'",
+        (serde_json::to_string(&spec).unwrap(), plan.0),
+    )
+    .unwrap();
+    let heard = |world: &mut World| {
+        let now = crate::store::work::load_task(&world.stranger(), plan, "T1-01").unwrap().unwrap();
+        now.story.counsel.map(|counsel| (counsel.note, counsel.tasks[0].text.clone()))
+    };
+    let both = |note: &str, text: &str| Some((note.to_owned(), text.to_owned()));
+    assert_eq!(heard(&mut world), None);
+    advise(&mut world, 1, Purpose::Briefing, "old names", &[("T1-01", "x")]);
+    advise(&mut world, 2, Purpose::Briefing, "shared names", &[("T1-02", "y")]);
+    assert_eq!(heard(&mut world), both("shared names", ""));
+    advise(
+        &mut world,
+        3,
+        Purpose::Triage,
+        "mind the brackets",
+        &[("T1-01", "close them"), ("T1-02", "you too")],
+    );
+    advise(&mut world, 4, Purpose::Triage, "only of the other", &[("T1-02", "again")]);
+    assert_eq!(heard(&mut world), both("shared names\n\nmind the brackets", "close them"));
+    advise(&mut world, 5, Purpose::Triage, "of all", &[]);
+    assert_eq!(heard(&mut world), both("shared names\n\nof all", ""));
+}
+
 #[test]
 fn integration_names_results_by_their_tasks_keys() {
     let (mut world, plan, _) = World::with_lease();
@@ -108,7 +153,7 @@ fn validation_brings_each_task_with_the_claim_of_the_result_that_counts() {
     let result =
         TaskResult { lease: lease.id, attempt: 1, worker: lease.worker.clone(), changes: None, base: None };
     let row = TaskRow {
-        awaits_counsel: false,
+        awaits_counsel: wavegate_engine::AwaitsCounsel::No,
         budget: Default::default(),
         spent: Default::default(),
         state: TaskState::Submitted,

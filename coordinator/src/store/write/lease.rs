@@ -1,7 +1,7 @@
 //! Leases and their results.
 
 use rusqlite::{Connection, named_params, params};
-use wavegate_engine::{LeaseId, LeaseRow, LeaseWork, Report, Utc};
+use wavegate_engine::{Counsel, LeaseId, LeaseRow, LeaseWork, Report, Utc};
 
 use super::{Result, expect_one, int, maybe_int, text, usage};
 use crate::driver::StoreError;
@@ -11,10 +11,10 @@ pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
         LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
         LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => (None, None),
     };
-    let (candidate, purpose) = match row.work {
-        LeaseWork::Validate { candidate } => (Some(candidate.to_string()), None),
-        LeaseWork::Coordinate { purpose } => (None, Some(purpose.as_str())),
-        LeaseWork::Task { .. } | LeaseWork::Integrate => (None, None),
+    let (candidate, purpose, tier) = match row.work {
+        LeaseWork::Validate { candidate } => (Some(candidate.to_string()), None, None),
+        LeaseWork::Coordinate { purpose, tier } => (None, Some(purpose.as_str()), Some(tier.as_str())),
+        LeaseWork::Task { .. } | LeaseWork::Integrate => (None, None, None),
     };
     sql.prepare_cached(include_str!("../lease/insert.sql"))?.execute(named_params! {
         ":id": row.id.to_string(),
@@ -25,6 +25,7 @@ pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
         ":attempt": attempt,
         ":candidate": candidate,
         ":purpose": purpose,
+        ":tier": tier,
         ":runner": row.account.as_ref().map(|account| &account.runner),
         ":account": row.account.as_ref().map(|account| &account.fingerprint),
         ":round": row.round,
@@ -90,8 +91,7 @@ pub(super) fn insert_result(
     })?;
     if changed == 1 {
         usage::put_usage(sql, lease, &report.talk.models, now)?;
-        usage::project(sql, lease, now)?;
-        return insert_counsel(sql, lease, report);
+        return usage::project(sql, lease, now);
     }
     Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
 }
@@ -101,8 +101,7 @@ fn findings_json(report: &Report) -> String {
     serde_json::json!(texts).to_string()
 }
 
-fn insert_counsel(sql: &Connection, lease: LeaseId, report: &Report) -> Result<()> {
-    let Some(counsel) = &report.counsel else { return Ok(()) };
+pub(super) fn insert_counsel(sql: &Connection, lease: LeaseId, counsel: &Counsel) -> Result<()> {
     let tasks: Vec<_> = counsel.tasks.iter().map(|task| (&task.task, &task.text)).collect();
     sql.prepare_cached("INSERT OR IGNORE INTO wg_counsels (lease_id, note, tasks) VALUES (?1, ?2, ?3)")?
         .execute(params![lease.to_string(), counsel.note, serde_json::json!(tasks).to_string()])?;

@@ -9,7 +9,7 @@ mod verdict;
 use rusqlite::{Connection, OptionalExtension as _, Params, named_params, params};
 use wavegate_engine::{
     AccountRow, AccountState, Change, Event, PlanId, PlanRow, PlanState, TaskIx, TaskRow, TaskState, Utc,
-    WaveIx, WaveRow, WorkerRow,
+    WaveIx, WaveRow, WorkerRow, estimate::KeptEstimates,
 };
 
 use crate::driver::StoreError;
@@ -20,6 +20,7 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
     match change {
         Change::SwitchOn(plan) => switch_on(sql, *plan, now),
         Change::Plan { id, was, row } => update_plan(sql, *id, was, row, now),
+        Change::Estimated { plan, estimates } => keep_estimates(sql, *plan, estimates),
         Change::Wave { plan, wave, was, row } => update_wave(sql, *plan, *wave, was, row),
         Change::Task { plan, task, was, row } => update_task(sql, *plan, *task, was, row, now),
         Change::LeaseGranted(row) => lease::insert_lease(sql, row),
@@ -27,6 +28,7 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
         Change::Result { lease, accepted, report } => {
             lease::insert_result(sql, *lease, *accepted, report, now)
         }
+        Change::Counsel { lease, counsel } => lease::insert_counsel(sql, *lease, counsel),
         Change::Used { lease, models } => usage::put_usage(sql, *lease, models, now),
         Change::Verdict(row) => verdict::insert_verdict(sql, row, now),
         Change::Worker(row) => put_worker(sql, row),
@@ -117,6 +119,19 @@ fn update_plan(sql: &Connection, id: PlanId, was: &str, row: &PlanRow, now: Utc)
     Ok(())
 }
 
+fn keep_estimates(sql: &Connection, plan: PlanId, kept: &KeptEstimates) -> Result<()> {
+    sql.prepare_cached(include_str!("../plan/keep_estimates.sql"))?.execute(named_params! {
+        ":id": plan.0,
+        ":standard_tokens": int(kept.standard_tokens),
+        ":standard_micro_usd": maybe_int(kept.standard_micro_usd),
+        ":max_tokens": int(kept.max_tokens),
+        ":max_micro_usd": maybe_int(kept.max_micro_usd),
+        ":coordinator_tokens": int(kept.max_coordinator_tokens),
+        ":prices_date": kept.prices_date,
+    })?;
+    Ok(())
+}
+
 fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &WaveRow) -> Result<()> {
     let changed = sql.prepare_cached(include_str!("../wave/update.sql"))?.execute(named_params! {
         ":plan": plan.0,
@@ -168,7 +183,7 @@ fn update_task(
         ":losses": row.losses,
         ":rejections": row.rejections,
         ":evidence_only": row.evidence_only,
-        ":awaits_counsel": row.awaits_counsel,
+        ":awaits_counsel": row.awaits_counsel.number(),
         ":spent_in": int(row.spent.tokens_in),
         ":spent_out": int(row.spent.tokens_out),
         ":spent_cached": int(row.spent.tokens_cached),

@@ -8,6 +8,9 @@ use crate::store::rows::{all, get};
 
 /// What is known now of a lease, in the place of what was known before.
 pub(super) fn put_usage(sql: &Connection, lease: LeaseId, models: &[ModelUsage], now: Utc) -> Result<()> {
+    if !models.is_empty() {
+        forget_others(sql, lease, models)?;
+    }
     for usage in models {
         sql.prepare_cached(include_str!("../result/put_usage.sql"))?.execute(named_params! {
             ":lease": lease.to_string(),
@@ -18,9 +21,25 @@ pub(super) fn put_usage(sql: &Connection, lease: LeaseId, models: &[ModelUsage],
             ":cache_write": int(usage.cache_write),
             ":micro_usd": maybe_int(usage.cost_micro_usd),
             ":cost_source": usage.cost_source.as_str(),
+            ":price_date": usage.price_date,
             ":calls": usage.calls,
             ":now": now.0,
         })?;
+    }
+    Ok(())
+}
+
+/// A newer word may name a model otherwise than an older one: what it leaves out was never used.
+fn forget_others(sql: &Connection, lease: LeaseId, models: &[ModelUsage]) -> Result<()> {
+    let lines = "SELECT model, projected_id FROM wg_usage WHERE lease_id = ?1";
+    let lines: Vec<(String, Option<i64>)> =
+        all(sql, lines, [lease.to_string()], |row| Ok((get(row, "model")?, get(row, "projected_id")?)))?;
+    for (model, projected) in
+        lines.iter().filter(|(model, _)| !models.iter().any(|usage| usage.model == *model))
+    {
+        sql.prepare_cached("DELETE FROM token_usage WHERE id = ?1")?.execute([projected])?;
+        sql.prepare_cached("DELETE FROM wg_usage WHERE lease_id = ?1 AND model = ?2")?
+            .execute(params![lease.to_string(), model])?;
     }
     Ok(())
 }

@@ -96,9 +96,10 @@ impl Ledger {
         let answered: BTreeSet<_> =
             self.closed.keys().chain(self.open.values().map(|call| &call.model)).collect();
         let asked: Vec<_> = own.iter().map(|usage| plain(&usage.model).to_owned()).collect();
-        let mut others = answered.iter().filter(|model| !asked.iter().any(|name| *name == plain(model)));
+        let is_same = |one: &str, other: &str| undated(plain(one)) == undated(plain(other));
+        let mut others = answered.iter().filter(|model| !asked.iter().any(|name| is_same(name, model)));
         let mut silent =
-            own.iter_mut().filter(|usage| !answered.iter().any(|model| plain(model) == plain(&usage.model)));
+            own.iter_mut().filter(|usage| !answered.iter().any(|model| is_same(model, &usage.model)));
         if let (Some(usage), Some(other), None, None) =
             (silent.next(), others.next(), silent.next(), others.next())
         {
@@ -111,10 +112,12 @@ impl Ledger {
     /// What was used so far, by model; a call that runs still counts with what it told. The cost is known
     /// for what a result told.
     pub(super) fn used(&self) -> Vec<ModelUsage> {
-        let mut all = self.settled.clone();
-        self.closed.values().chain(self.open.values()).for_each(|usage| add(&mut all, usage));
+        let mut all = BTreeMap::new();
+        for usage in self.settled.values().chain(self.closed.values()).chain(self.open.values()) {
+            add(&mut all, &ModelUsage { model: plain(&usage.model).to_owned(), ..usage.clone() });
+        }
         for model in all.values_mut() {
-            model.calls = self.calls.get(plain(&model.model)).copied().unwrap_or(0);
+            model.calls = self.calls.get(&model.model).copied().unwrap_or(0);
         }
         all.into_values().collect()
     }
@@ -123,6 +126,12 @@ impl Ledger {
 /// A model's name without what says how it is used, as in `claude-sonnet-5-5[1m]`.
 fn plain(model: &str) -> &str {
     model.split('[').next().unwrap_or(model)
+}
+
+/// An id without its date, as in `claude-haiku-4-5-20251001`.
+fn undated(model: &str) -> &str {
+    let is_date = |end: &str| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_digit());
+    model.rsplit_once('-').filter(|(_, end)| is_date(end)).map_or(model, |(name, _)| name)
 }
 
 fn read(call: &mut ModelUsage, usage: &Value) {

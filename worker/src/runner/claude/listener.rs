@@ -197,13 +197,14 @@ impl Talk {
         }
     }
 
-    /// Bad credentials stay bad, and a limit is waited for by the coordinator, who has other work. An
+    /// Bad credentials stay bad: but a login that another process has renewed is read anew after the first
+    /// refusal. A limit is waited for by the coordinator, who has other work. An
     /// overloaded provider and a broken network come back: that is the program's own to try.
     fn on_retry(&mut self, event: &Value) -> Heard {
         let delay_ms = event["retry_delay_ms"].as_u64().unwrap_or(0);
         let attempt = event["attempt"].as_u64().unwrap_or(0);
         self.gave_up = match event["error_status"].as_u64() {
-            Some(status @ (401 | 403)) => Some(GaveUp::Credentials { status }),
+            Some(status @ (401 | 403)) if attempt >= 2 => Some(GaveUp::Credentials { status }),
             Some(429) if delay_ms > LONGEST_DELAY_MS || attempt > TRIES => {
                 Some(GaveUp::UsageLimit { delay_ms })
             }

@@ -165,10 +165,10 @@ fn an_end_without_a_result_is_never_a_success() {
 }
 
 #[test]
-fn bad_credentials_are_given_up_at_the_first_retry() {
+fn bad_credentials_are_given_up_when_a_second_try_is_refused_too() {
     let heard = hear("retry_401");
     assert_eq!(heard.conclusion.outcome, Outcome::BadCredentials);
-    assert!(heard.gave_up_at.is_some_and(|log| log.starts_with("[retry 1 of 10] HTTP 401")));
+    assert!(heard.gave_up_at.is_some_and(|log| log.starts_with("[retry 2 of 10] HTTP 401")));
     assert_eq!(hear("http_401").conclusion.outcome, Outcome::BadCredentials);
 }
 
@@ -364,6 +364,16 @@ fn a_cost_that_is_not_by_the_list_is_unknown() {
         assert_eq!(heard.conclusion.models[0].cost_micro_usd, None);
         assert_eq!(heard.conclusion.models[0].tokens_in, used(200, 40, 800, 2).tokens_in);
     }
+}
+
+#[test]
+fn a_model_that_answers_by_its_dated_id_is_the_one_that_was_asked() {
+    let recording = recording("tool_round_trip")
+        .replace("\"model\":\"claude-sonnet-5-5\"", "\"model\":\"claude-sonnet-5-5-20261101\"");
+    let work = AgentWork::default();
+    let heard = hear_asked(&recording, &ask(&work, runner::Talk::Fresh { id: "s" }));
+    let [used] = &heard.conclusion.models[..] else { panic!("{:?}", heard.conclusion.models) };
+    assert_eq!((used.model.as_str(), used.cost_micro_usd), ("claude-sonnet-5-5", Some(800)));
 }
 
 #[test]

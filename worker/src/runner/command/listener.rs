@@ -188,7 +188,13 @@ impl Heeding {
     fn by_words(&self, stderr: &str, error: Option<&Value>) -> Option<Outcome> {
         let settings = &self.settings;
         let error = error.map(words).unwrap_or_default();
-        let texts = [stderr, &self.output, &error].map(str::to_lowercase);
+        // Its answer is the agent's own words, which may be about anything; without a form only the last
+        // line could be the program's.
+        let last = match self.settings.output {
+            OutputForm::Text => telling::last_line(&self.output),
+            OutputForm::Json | OutputForm::Jsonl => "",
+        };
+        let texts = [stderr, last, &error].map(str::to_lowercase);
         let says = |list: &[String]| {
             list.iter().any(|word| texts.iter().any(|text| text.contains(&word.to_lowercase())))
         };
@@ -253,7 +259,11 @@ impl Listener for Heeding {
                 .or(Some(self.asked_model.clone()).filter(|_| has_answered))
                 .unwrap_or_default(),
             models: found.usage(&self.settings, &self.asked_model),
-            session: self.session_of(&found),
+            // A session with which nothing could be done may be what is wrong: the next run begins afresh.
+            session: self.session_of(&found).filter(|_| {
+                let is_silent = !has_answered && found.usage(&self.settings, &self.asked_model).is_empty();
+                !(self.is_resumed && matches!(outcome, Outcome::Failed | Outcome::Nonsense) && is_silent)
+            }),
             retry_after_ms: wait.filter(|_| outcome == Outcome::UsageLimit),
             ..Conclusion::default()
         }

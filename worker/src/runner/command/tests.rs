@@ -13,6 +13,7 @@ case "$prompt" in
   *crash*) echo "no such thing" >&2; exit 3 ;;
   *wrong*) echo '{"error":"it broke"}'; exit 0 ;;
   *mute*) exit 0 ;;
+  *talks*) echo '{"say":"I looked at the quota check"}'; exit 1 ;;
 esac
 echo "{\"args\":\"$*\",\"id\":\"talk-1\"}"
 echo '{"use":{"in":10,"out":1,"cached":4,"usd":0.25}}'
@@ -98,6 +99,16 @@ fn its_ends_are_told_apart() {
     let mute = tell("mute").conclusion;
     assert_eq!(mute.outcome, Outcome::Nonsense);
     assert!(mute.summary.contains("no result at \"/say\""), "{}", mute.summary);
+    assert_eq!(tell("talks").outcome(), Outcome::Nonsense, "its answer is no word of its program");
+}
+
+#[test]
+fn a_session_with_which_nothing_could_be_done_is_not_kept() {
+    let talk = || Talk::Resumed { id: "talk-9", counters: &[] };
+    let session = |prompt: &str| run(&tiny(SECTION), &told(prompt), talk()).conclusion.session;
+    assert_eq!(session("crash"), None);
+    assert_eq!(session("do it").as_deref(), Some("talk-1"));
+    assert_eq!(session("limit").as_deref(), Some("talk-9"), "that is the account's trouble");
 }
 
 #[test]

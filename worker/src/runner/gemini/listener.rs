@@ -242,7 +242,7 @@ fn figures(models: &Value) -> Vec<v1::ModelUsage> {
         }
     };
     let all = models.as_object().into_iter().flatten().map(of);
-    all.filter(|one| one.tokens_in + one.tokens_out + one.cache_read > 0).collect()
+    all.filter(|one| one.tokens_in > 0 || one.tokens_out > 0 || one.cache_read > 0).collect()
 }
 
 /// The number in "Attempt 3 failed ...".

@@ -67,8 +67,14 @@ impl Heeding {
         match event["type"].as_str().unwrap_or_default() {
             "text" => self.said(part),
             "tool_use" => self.tool(part),
+            // What ended an earlier step says nothing about this one.
+            "step_start" => {
+                self.reason.clear();
+                String::new()
+            }
             "step_finish" => {
                 part["reason"].as_str().unwrap_or_default().clone_into(&mut self.reason);
+                self.error = self.error.take().filter(|_| self.reason != "stop");
                 self.count(part);
                 String::new()
             }
@@ -110,10 +116,10 @@ impl Heeding {
         let (input, output) = (count(&tokens["input"]), count(&tokens["output"]));
         let (read, write) = (count(&tokens["cache"]["read"]), count(&tokens["cache"]["write"]));
         let used = &mut self.used;
-        used.tokens_in += input;
-        used.tokens_out += output + count(&tokens["reasoning"]);
-        used.cache_read += read;
-        used.cache_write += write;
+        used.tokens_in = used.tokens_in.saturating_add(input);
+        used.tokens_out = used.tokens_out.saturating_add(output).saturating_add(count(&tokens["reasoning"]));
+        used.cache_read = used.cache_read.saturating_add(read);
+        used.cache_write = used.cache_write.saturating_add(write);
         used.calls += 1;
         // It takes a model without a known price for a free one.
         let cost = part["cost"].as_f64().and_then(micro_usd).filter(|cost| *cost > 0);

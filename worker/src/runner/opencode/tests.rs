@@ -31,6 +31,15 @@ fn a_success_tells_its_words_its_tokens_its_cost_and_its_session() {
 }
 
 #[test]
+fn a_stop_before_it_went_on_is_no_success_of_what_was_cut_short() {
+    let success = include_str!("transcripts/success.jsonl");
+    let went_on = format!("{}\n{}\n", success.trim_end(), success.lines().next().unwrap());
+    assert_eq!(of(&went_on, 143).outcome(), Outcome::Killed);
+    let error = include_str!("transcripts/http_529.jsonl").trim_end();
+    assert_eq!(of(&format!("{error}\n{success}"), 0).outcome(), Outcome::Succeeded, "it had recovered");
+}
+
+#[test]
 fn tools_are_told_and_every_step_counts() {
     let played = of(include_str!("transcripts/tool.jsonl"), 0);
     assert!(played.log.contains("[tool] bash: echo hi > made.txt; echo told\n  | told\n"), "{}", played.log);

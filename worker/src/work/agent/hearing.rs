@@ -70,7 +70,10 @@ impl<'a> Hearing<'a> {
     fn line(&mut self, line: Line<'_>) {
         match line {
             Line::Whole(bytes) => {
-                let heard = self.listener.hear(String::from_utf8_lossy(bytes).trim_end_matches('\r'));
+                // Before anything is cut out of it: a part of a secret would not be known again.
+                let line = String::from_utf8_lossy(bytes);
+                let line = self.context.scrubber.text(line.trim_end_matches('\r'));
+                let heard = self.listener.hear(&line);
                 self.gave_up |= heard.give_up;
                 self.log(&heard.log);
             }

@@ -6,11 +6,11 @@ use wavegate_proto::v1;
 
 use super::super::{
     cut, lease_kind,
-    quantity::{dollars, grouped},
+    quantity::{cost, dollars, grouped},
     table::Table,
 };
 
-/// Lines that are shown one by one; of more only the sums are.
+/// Lines that are shown one by one; more are in the sums, and in what programs read.
 const MOST_LINES: usize = 60;
 
 /// Everything that agents spent; empty where none did.
@@ -19,19 +19,24 @@ pub(super) fn text(report: &v1::GetReportResponse) -> String {
         return String::new();
     }
     let mut text = String::from("\n");
-    if report.ledger.len() <= MOST_LINES {
-        text.push_str(&lines(&report.ledger));
-        text.push('\n');
+    let shown = &report.ledger[..report.ledger.len().min(MOST_LINES)];
+    text.push_str(&lines(shown));
+    if let more @ 1.. = report.ledger.len() - shown.len() {
+        text.push_str(&format!("  and {more} more: --json lists every line, and the sums hold them all\n"));
     }
-    text.push_str(&sums("MODEL", &report.ledger, |line| usage(line).model));
     text.push('\n');
-    text.push_str(&sums("ACCOUNT", &report.ledger, |line| format!("{} {}", line.runner, line.account)));
+    text.push_str(&sums("WAVE", &report.ledger, |line| in_wave(report, line)));
+    text.push('\n');
+    text.push_str(&sums("MODEL", &report.ledger, |line| (0, usage(line).model)));
+    text.push('\n');
+    let account = |line: &v1::LedgerLine| format!("{} {}", line.runner, line.account);
+    text.push_str(&sums("ACCOUNT", &report.ledger, |line| (0, account(line))));
     if !report.prices_date.is_empty()
         && report.ledger.iter().any(|it| it.cost_source() == v1::CostSource::Prices)
     {
         text.push_str(&format!("  costs with * are tokens by the prices of {}\n", report.prices_date));
     }
-    if report.ledger.iter().any(|line| usage(line).cost_micro_usd.is_none()) {
+    if report.ledger.iter().any(|line| is_unknown(&usage(line))) {
         text.push_str("  unknown: no price is known for that model, and its agent told none\n");
     }
     text
@@ -39,6 +44,31 @@ pub(super) fn text(report: &v1::GetReportResponse) -> String {
 
 fn usage(line: &v1::LedgerLine) -> v1::ModelUsage {
     line.usage.clone().unwrap_or_default()
+}
+
+/// Whose work of which wave, and where that stands in order.
+fn in_wave(report: &v1::GetReportResponse, line: &v1::LedgerLine) -> (usize, String) {
+    let wave = report.waves.iter().position(|wave| wave.key == line.wave).unwrap_or(report.waves.len());
+    let (at, who) = match line.kind() {
+        v1::LeaseKind::Task => (0, "tasks"),
+        v1::LeaseKind::Integrate => (1, "integration"),
+        v1::LeaseKind::Validate => (2, "Thor"),
+        v1::LeaseKind::Coordinate => (3, "coordinator"),
+        v1::LeaseKind::Publish => (4, "publishing"),
+        v1::LeaseKind::Unspecified => (5, "other"),
+    };
+    (wave * 6 + at, format!("{} {who}", line.wave))
+}
+
+/// Whether something was used whose cost nobody knows.
+pub(super) fn is_unknown(usage: &v1::ModelUsage) -> bool {
+    let tokens = [usage.tokens_in, usage.tokens_out, usage.cache_read, usage.cache_write];
+    usage.cost_micro_usd.is_none() && tokens.iter().any(|tokens| *tokens > 0)
+}
+
+/// A dash where nobody said.
+fn or_dash(name: &str) -> &str {
+    if name.trim().is_empty() { "-" } else { name }
 }
 
 fn lines(ledger: &[v1::LedgerLine]) -> String {
@@ -53,7 +83,7 @@ fn lines(ledger: &[v1::LedgerLine]) -> String {
         table.row([
             cut(&work, 24),
             attempt,
-            cut(&usage.model, 28),
+            cut(or_dash(&usage.model), 28),
             grouped(usage.tokens_in + usage.cache_write, ','),
             grouped(usage.tokens_out, ','),
             grouped(usage.cache_read, ','),
@@ -77,8 +107,9 @@ struct Sum {
     has_unknown: bool,
 }
 
-fn sums(head: &str, ledger: &[v1::LedgerLine], name: impl Fn(&v1::LedgerLine) -> String) -> String {
-    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+/// By a place in order and a name.
+fn sums(head: &str, ledger: &[v1::LedgerLine], name: impl Fn(&v1::LedgerLine) -> (usize, String)) -> String {
+    let mut sums: BTreeMap<(usize, String), Sum> = BTreeMap::new();
     for line in ledger {
         let usage = usage(line);
         let sum = sums.entry(name(line)).or_default();
@@ -87,22 +118,17 @@ fn sums(head: &str, ledger: &[v1::LedgerLine], name: impl Fn(&v1::LedgerLine) ->
         sum.cached += usage.cache_read;
         sum.calls += u64::from(usage.calls);
         sum.cost += usage.cost_micro_usd.unwrap_or(0);
-        sum.has_unknown |= usage.cost_micro_usd.is_none();
+        sum.has_unknown |= is_unknown(&usage);
     }
-    let mut table = Table::new(2, [head, "IN", "OUT", "CACHED", "CALLS", "COST"]);
-    for (name, sum) in sums {
-        let cost = match (sum.cost, sum.has_unknown) {
-            (0, true) => "unknown".to_owned(),
-            (cost, true) => format!("{} and unknown", dollars(cost)),
-            (cost, false) => dollars(cost),
-        };
+    let mut table = Table::uncut(2, [head, "IN", "OUT", "CACHED", "CALLS", "COST"]);
+    for ((_, name), sum) in sums {
         table.row([
-            cut(&name, 40),
+            or_dash(&name).to_owned(),
             grouped(sum.input, ','),
             grouped(sum.output, ','),
             grouped(sum.cached, ','),
             sum.calls.to_string(),
-            cost,
+            cost(Some(sum.cost), sum.has_unknown),
         ]);
     }
     table.render()
