@@ -1,7 +1,7 @@
 //! A coordinator, workers with agents, and the stand-in that they all see.
 
 use serde_json::Value;
-use wavegate_tests::{AgentPrograms, Home, Process, model_api::ModelApi, wait_until};
+use wavegate_tests::{AgentPrograms, Home, LOGIN, Process, model_api::ModelApi, wait_until};
 
 /// Everything of one test.
 pub(crate) struct Cluster {
@@ -94,9 +94,9 @@ impl Cluster {
     }
 }
 
-/// The key of a worker's account.
+/// The key of a worker's account; of worker b it is a login.
 pub(crate) fn account(name: &str) -> String {
-    format!("sk-ant-dummy-account-{name}")
+    if name == "b" { format!("{LOGIN}dummy-{name}") } else { format!("sk-ant-dummy-account-{name}") }
 }
 
 /// A task of the plan as it is shown.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use wavegate_tests::{
-    model_api::{Role, Usage},
+    model_api::{Call, Role, Usage},
     wait_until,
 };
 
@@ -57,7 +57,7 @@ fn with_codex_for_some_tasks_the_report_is_what_the_providers_counted() {
 
 /// The plan, with the tasks that say OTHER done by that runner.
 fn run_through(other: &str, runner: &str) {
-    let mut cluster = Cluster::start(&["--account-probe-ms=1500"]);
+    let mut cluster = Cluster::start(&[]);
     cluster.api.limit_account(&account("b"), Duration::from_secs(63));
     cluster.api.refuse_account(&account("c"));
     cluster.worker("a", "executor,thor,coordinator", "unlimited");
@@ -71,6 +71,7 @@ fn run_through(other: &str, runner: &str) {
             && task(plan, "T1-01")["status"] == "submitted"
     });
     assert_eq!(task(&plan, "T1-03")["failures"], 0);
+    assert!(text(task(&plan, "T1-03"), "reason").contains("tried again in"), "{}", cluster.dump());
     // Credentials that are not accepted spend no attempt, and the plan says what to do.
     cluster.wait_for("T1-04 to wait for a person", |plan| {
         text(task(plan, "T1-04"), "reason").contains(&format!("wavegate accounts clear {runner}"))
@@ -81,6 +82,9 @@ fn run_through(other: &str, runner: &str) {
     cluster.wavegate(&["accounts", "clear", runner, refused["account"].as_str().unwrap()]);
 
     let plan = cluster.wait_for("the first wave", |plan| plan["waves"][0]["status"] == "done");
+    // It waited for the reset that it was told: nobody asked the provider meanwhile.
+    let limited = |call: &&Call| call.account == account("b") && call.status == 429;
+    assert_eq!(cluster.api.calls().iter().filter(limited).count(), 1, "{:?}", cluster.api.calls());
     assert_eq!(task(&plan, "T1-02")["failures"], 1, "denied, and mended in its session");
     let denied = &task(&plan, "T1-02")["attempts"][0];
     assert_eq!((&denied["outcome"], denied["denied"].as_array().map(Vec::len)), (&"denied".into(), Some(1)));

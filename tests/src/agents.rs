@@ -69,7 +69,10 @@ impl AgentPrograms {
         let told = [
             ("PATH", format!("{}:{path}", self.folder(home)?.display())),
             ("CLAUDE_CONFIG_DIR", config.display().to_string()),
-            ("ANTHROPIC_API_KEY", account.to_owned()),
+            (
+                if account.starts_with(LOGIN) { "CLAUDE_CODE_OAUTH_TOKEN" } else { "ANTHROPIC_API_KEY" },
+                account.to_owned(),
+            ),
             ("ANTHROPIC_BASE_URL", api.url()),
             ("CODEX_HOME", codex.display().to_string()),
             ("CODEX_API_KEY", account.to_owned()),
@@ -81,6 +84,9 @@ impl AgentPrograms {
         Ok(told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
+
+/// How the token of a login begins: of its limits the program tells the reset, of a key's it does not.
+pub const LOGIN: &str = "sk-ant-oat01-";
 
 /// A provider of its own, so that nothing goes anywhere else.
 fn codex_config(url: &str) -> String {

@@ -7,7 +7,7 @@ pub mod model_api;
 mod process;
 mod wait;
 
-pub use agents::{ACCOUNT, AgentPrograms};
+pub use agents::{ACCOUNT, AgentPrograms, LOGIN};
 pub use home::{Home, Ran};
 pub use process::Process;
 pub use wait::{LONG, wait_until};

@@ -3,10 +3,24 @@
 
 /// So much of one executor's text is shown; a full answer may have 64 KiB.
 const MAX_QUOTED: usize = 8 * 1024;
+/// So much of it in any case.
+const LEAST_QUOTED: usize = 1024;
+/// So much of all that is quoted together, so that a prompt of many tasks is one that a model can read.
+const ALL_QUOTED: usize = 256 * 1024;
+
+/// How much of each is shown where so many texts are quoted.
+pub(super) fn share(texts: usize) -> usize {
+    (ALL_QUOTED / texts.max(1)).clamp(LEAST_QUOTED, MAX_QUOTED)
+}
 
 /// What somebody else said, each line marked.
 pub(super) fn quote(text: &str) -> String {
-    let text = cut(text.trim());
+    quote_within(text, MAX_QUOTED)
+}
+
+/// The same, of at most so many bytes.
+pub(super) fn quote_within(text: &str, most: usize) -> String {
+    let text = cut(text.trim(), most);
     let lines: Vec<String> = text.lines().map(|line| format!("> {line}").trim_end().to_owned()).collect();
     lines.join("\n")
 }
@@ -43,11 +57,11 @@ fn fence(text: &str, least: usize) -> String {
     "`".repeat(least.max(longest + 1))
 }
 
-fn cut(text: &str) -> String {
-    if text.len() <= MAX_QUOTED {
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(MAX_QUOTED);
+    let end = text.floor_char_boundary(most);
     format!("{}\n[cut here: {} of {} bytes are shown]", &text[..end], end, text.len())
 }
 
@@ -64,6 +78,11 @@ mod tests {
     #[test]
     fn a_quotation_cannot_end_itself() {
         assert_eq!(quote("a\n\n## b\n"), "> a\n>\n> ## b");
+    }
+
+    #[test]
+    fn many_texts_share_what_a_prompt_may_quote() {
+        assert_eq!([1, 32, 64, 10_000].map(share), [8 * 1024, 8 * 1024, 4 * 1024, 1024]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use wavegate_engine::{
 
 use super::{
     brief::{About, DependencyOutput, LastAttempt},
-    markdown::{block, code, point, points, quote},
+    markdown::{block, code, point, points, quote, quote_within, share},
 };
 
 /// Texts with blank lines between; the empty ones are left out.
@@ -73,16 +73,17 @@ pub(super) fn findings(findings: &[Finding]) -> String {
 }
 
 pub(super) fn dependencies(dependencies: &[DependencyOutput<'_>]) -> String {
+    let most = share(2 * dependencies.len());
     paragraphs(dependencies.iter().map(|output| {
         let head = format!("{}: {}", code(output.key), output.title.trim());
-        paragraphs([point(&head), said(output.summary, output.output_json)])
+        paragraphs([point(&head), said(output.summary, output.output_json, most)])
     }))
 }
 
-/// An executor's own words: its summary, and what it wrote besides.
-pub(super) fn said(summary: &str, output_json: &str) -> String {
+/// An executor's own words: its summary, and what it wrote besides; of each at most so many bytes.
+pub(super) fn said(summary: &str, output_json: &str, most: usize) -> String {
     let parts = [summary.trim(), output_json.trim()];
-    let parts = parts.into_iter().filter(|part| !part.is_empty()).map(quote);
+    let parts = parts.into_iter().filter(|part| !part.is_empty()).map(|part| quote_within(part, most));
     let parts: Vec<String> = parts.collect();
     parts.join("\n>\n")
 }

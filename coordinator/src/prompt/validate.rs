@@ -5,7 +5,7 @@ use wavegate_engine::spec::WorkspaceKind;
 
 use super::{
     brief::{TaskClaim, ValidateBrief},
-    markdown::{code, points},
+    markdown::{code, points, share},
     parts::{self, led, paragraphs},
     template::fill,
 };
@@ -16,6 +16,7 @@ pub fn validate_prompt(brief: &ValidateBrief<'_>) -> String {
     let about = &brief.about;
     // Only a later round has something that was found before.
     let round = if brief.round > 1 { brief.round.to_string() } else { String::new() };
+    let most = share(2 * brief.tasks.len());
     let values = [
         ("wave", parts::wave(about.wave)),
         ("round", round),
@@ -23,7 +24,7 @@ pub fn validate_prompt(brief: &ValidateBrief<'_>) -> String {
         ("plan", parts::plan(about)),
         ("requirements", parts::requirements(&about.plan.requirements)),
         ("constraints", parts::constraints(&about.plan.constraints)),
-        ("tasks", paragraphs(brief.tasks.iter().map(task))),
+        ("tasks", paragraphs(brief.tasks.iter().map(|claim| task(claim, most)))),
         ("verify", parts::verify(&about.wave.verify)),
     ];
     fill(include_str!("validate.md"), &values)
@@ -41,9 +42,10 @@ const fn workspace(kind: WorkspaceKind) -> &'static str {
     }
 }
 
-fn task(claim: &TaskClaim<'_>) -> String {
+/// One task, with at most so many bytes of each text of its executor.
+fn task(claim: &TaskClaim<'_>, most: usize) -> String {
     let task = claim.task;
-    let said = parts::said(claim.claim, claim.output_json);
+    let said = parts::said(claim.claim, claim.output_json, most);
     paragraphs([
         format!("### Task {}: {}", code(&task.key), task.title.trim()),
         parts::work(task),

@@ -161,7 +161,7 @@ impl Registry {
                     registry.installed.insert(name, found);
                 }
                 Err(why) => {
-                    if config.allowed.is_some() {
+                    if config.allowed.is_some() || config.settings.contains_key(&name) {
                         tracing::warn!("runner {name} cannot be used: {why}");
                     }
                     registry.missing.insert(name, why);

@@ -22,6 +22,10 @@ use crate::{
 
 /// Paths of a task's result that are named to the agent; it can see the others itself.
 const MOST_PATHS: usize = 200;
+/// So much of what all commands printed is shown, so that a model can read it, and so much of each in any
+/// case.
+const ALL_OUTPUT: usize = 128 * 1024;
+const LEAST_OUTPUT: usize = 256;
 /// An agent that judges is given this long where no task has a longer time.
 const LEAST_TIME: Duration = Duration::from_secs(30 * 60);
 
@@ -181,6 +185,7 @@ async fn evidence(
     context: &WorkContext,
 ) -> Result<String, Ending> {
     let mut text = "# Evidence: the verify commands, run just now\n".to_owned();
+    let most = (ALL_OUTPUT / ran.evidence.len().max(1)).max(LEAST_OUTPUT);
     if ran.evidence.is_empty() {
         text.push_str("\nThere are none: look for yourself.\n");
     }
@@ -193,7 +198,7 @@ async fn evidence(
         };
         text.push_str(&format!("\n{task}: {}: {how}\n", inline(&evidence.command)));
         if !evidence.output_tail.trim().is_empty() {
-            text.push_str(&fenced(&evidence.output_tail));
+            text.push_str(&fenced(end_of(&evidence.output_tail, most)));
         }
     }
     text.push_str("\n# What each task changed\n");
@@ -232,6 +237,11 @@ fn inline(text: &str) -> String {
 fn fence(text: &str, least: usize) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     "`".repeat(least.max(longest + 1))
+}
+
+/// The last part of a text, at most so many bytes.
+fn end_of(text: &str, most: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
 }
 
 /// The text between fences that it does not hold itself.
@@ -322,6 +332,11 @@ mod tests {
         let json = r#"{"decision":"rejected","findings":[{"task":"T9","text":"odd"}]}"#;
         let verdict = judged(json, v1::Verdict::default());
         assert_eq!((verdict.findings[0].task.as_str(), verdict.findings[0].text.as_str()), ("", "T9: odd"));
+    }
+
+    #[test]
+    fn the_end_of_an_output_holds_whole_characters() {
+        assert_eq!((end_of("abc", 9), end_of("a\u{e9}b", 2)), ("abc", "b"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ struct Script {
     session: Option<String>,
     used: u64,
     says_unknown: bool,
+    denials: Vec<v1::Finding>,
 }
 
 impl Runner for Scripted {
@@ -54,7 +55,7 @@ impl Runner for Scripted {
     }
 
     fn listener(&self, _ask: &Ask<'_>) -> Box<dyn Listener> {
-        Box::new(Script { session: None, used: 0, says_unknown: false })
+        Box::new(Script { session: None, used: 0, says_unknown: false, denials: Vec::new() })
     }
 }
 
@@ -65,6 +66,7 @@ impl Listener for Script {
             "session" => self.session = Some(rest.to_owned()),
             "used" => self.used += rest.parse::<u64>().unwrap(),
             "unknown" => self.says_unknown = true,
+            "denied" => self.denials.push(v1::Finding { task: String::new(), text: rest.to_owned() }),
             _ => {}
         }
         Heard { log: format!("{line}\n"), give_up: word == "hopeless" }
@@ -93,6 +95,7 @@ impl Listener for Script {
             counters: self.used(),
             session: self.session.clone(),
             is_unknown_session: self.says_unknown,
+            denials: self.denials,
             ..Conclusion::default()
         }
     }
@@ -131,6 +134,24 @@ impl Agents {
         std::fs::create_dir_all(&cwd).unwrap();
         let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
         ask(&self.context, work, Place { cwd: &cwd, aside: &aside, env: &env, limit }).await
+    }
+
+    /// A whole task of the agent, in a directory of its own.
+    async fn report(&self, agent: v1::AgentWork) -> v1::Report {
+        let agent = Some(agent);
+        let task = v1::TaskWork { runner: "scripted".to_owned(), agent, ..task("", v1::WorkspaceKind::Dir) };
+        let body = Some(v1::work::Body::Task(task));
+        let work =
+            v1::Work { wave: "W1".to_owned(), plan_name: "plan".to_owned(), body, ..v1::Work::default() };
+        let context = WorkContext {
+            runners: Arc::clone(&self.context.runners),
+            progress: Arc::clone(&self.context.progress),
+            ..self.bench.context()
+        };
+        match wavegate_worker::work::perform(work, context).await {
+            Ending::Report(report) => *report,
+            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => panic!("{other:?}"),
+        }
     }
 
     fn used(&self) -> Vec<u64> {
@@ -184,6 +205,36 @@ async fn a_session_that_the_program_has_forgotten_begins_afresh_once() {
     assert!(asked.tail.starts_with("fresh ") && asked.exit_code == Some(0), "{}", asked.tail);
     assert!(agents.bench.output().contains("does not know that session any more"));
     assert_eq!(Sessions::new(&agents.context.state_dir).counters("scripted", "s-1"), None);
+}
+
+#[tokio::test]
+async fn a_run_that_worked_counts_whatever_it_says_of_its_session() {
+    let agents = Agents::new();
+    Sessions::new(&agents.context.state_dir).remember("scripted", "s-1", &[ModelUsage::default()]).unwrap();
+    let mut again = work("echo fresh talk");
+    again.resume_prompt = "echo unknown; echo used 5".to_owned();
+    again.resume_session = "s-1".to_owned();
+    let asked = agents.ask(&again, None).await.unwrap();
+    assert!(!asked.tail.contains("fresh talk"), "{}", asked.tail);
+    assert_eq!(asked.conclusion.models[0].tokens_out, 5);
+}
+
+#[tokio::test]
+async fn only_one_that_could_have_changed_something_fails_when_it_was_denied_and_changed_nothing() {
+    let agents = Agents::new();
+    let with = |permissions: v1::Permissions, script: &str| v1::AgentWork {
+        permissions: permissions.into(),
+        ..work(script)
+    };
+    let denied = agents.report(with(v1::Permissions::Edit, "echo denied Bash")).await;
+    assert_eq!(
+        (denied.outcome(), denied.summary.as_str()),
+        (Outcome::Denied, "it changed nothing, and was denied: Bash")
+    );
+    let worked = agents.report(with(v1::Permissions::Edit, "echo denied Bash; echo x > made")).await;
+    assert_eq!((worked.outcome(), worked.changed_files), (Outcome::Succeeded, 1));
+    let looked = agents.report(with(v1::Permissions::Read, "echo denied Bash")).await;
+    assert_eq!((looked.outcome(), looked.findings.len()), (Outcome::Succeeded, 1));
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ impl Machine {
         let Some(Held::Owed(answer)) = self.held.remove(&lease_id) else {
             return None;
         };
-        self.untold.remove(&lease_id);
+        self.used.remove(&lease_id);
         self.over.push_back(lease_id);
         if self.over.len() > REMEMBERED {
             self.over.pop_front();

@@ -54,8 +54,9 @@ pub(crate) struct Machine {
     profile: Profile,
     link: Link,
     held: BTreeMap<LeaseId, Held>,
-    /// What leases have used, until the coordinator can be told.
-    untold: BTreeMap<LeaseId, Vec<v1::ModelUsage>>,
+    /// What the held leases have used by their newest word. It is told again in each session: a stream that
+    /// broke may have taken what was told with it.
+    used: BTreeMap<LeaseId, Vec<v1::ModelUsage>>,
     /// The newest last.
     over: VecDeque<LeaseId>,
     phase: Phase,
@@ -91,7 +92,7 @@ impl Machine {
             profile,
             link: Link::Away { retry_at_ms },
             held: held.collect(),
-            untold: BTreeMap::new(),
+            used: BTreeMap::new(),
             over: VecDeque::new(),
             phase: Phase::Serving,
             retry,
@@ -188,11 +189,10 @@ impl Machine {
         if !self.held.contains_key(lease_id) {
             return Vec::new();
         }
+        self.used.insert(lease_id.clone(), models.clone());
         if matches!(self.link, Link::Open(_)) {
-            self.untold.remove(lease_id);
             return vec![progress_message(lease_id, models)];
         }
-        self.untold.insert(lease_id.clone(), models);
         Vec::new()
     }
 

@@ -64,8 +64,8 @@ impl Machine {
         self.link = Link::Open(Open::new(now_ms, welcome.heartbeat_ms));
         effects.push(Effect::Welcomed { session_id: welcome.session_id, epoch: welcome.epoch_counter });
         for (lease_id, held) in &self.held {
-            if let Some(models) = self.untold.remove(lease_id) {
-                effects.push(progress_message(lease_id, models));
+            if let Some(models) = self.used.get(lease_id) {
+                effects.push(progress_message(lease_id, models.clone()));
             }
             match held {
                 Held::Running { started: true, .. } => effects.push(started_message(lease_id)),

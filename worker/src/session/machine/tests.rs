@@ -405,6 +405,19 @@ fn what_work_has_used_is_told_at_once_or_after_the_reconnect() {
 }
 
 #[test]
+fn what_was_told_into_a_stream_that_broke_is_told_again() {
+    let mut env = Env::open();
+    env.run("a");
+    let usage = vec![v1::ModelUsage { tokens_out: 7, ..v1::ModelUsage::default() }];
+    assert_eq!(env.machine.on_used(&lease("a"), usage.clone()), [progress("a", usage.clone())]);
+    env.lose();
+    env.pass(5_000);
+    env.take();
+    env.hear(welcome());
+    assert!(env.done().contains(&progress("a", usage)));
+}
+
+#[test]
 fn a_cancel_ends_the_work_and_is_answered() {
     let mut env = Env::open();
     env.run("a");
