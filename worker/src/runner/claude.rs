@@ -1,6 +1,6 @@
 //! Claude Code as a runner: headless, its events line by line. `order` knows its flags, `listener` its
 //! events, `ledger` its tokens, `conclusion` what an end means, `limits` when an account is of use again,
-//! `words` how a talk reads in a log, `account` whose it is. Prices and retries are not known here.
+//! `words` how its own events read in a log, `account` whose it is. Prices and retries are not known here.
 
 mod account;
 mod conclusion;

@@ -2,13 +2,14 @@
 //! many tasks of a wave are in which state), and keeps both in step with the changes it emits.
 //!
 //! The rooms below decide by occasion: `progress` what follows by itself, `outcome` what the end of a
-//! lease means, `counsel` what the coordinator's model is asked, `verdict` what Thor's word means, `steer` and `resolve` what a person asks.
+//! lease means, `trouble` what it means for an account, `counsel` what the coordinator's model is asked, `verdict` what Thor's word means, `steer` and `resolve` what a person asks.
 
 mod counsel;
 mod outcome;
 mod progress;
 mod resolve;
 mod steer;
+mod trouble;
 mod verdict;
 mod write;
 

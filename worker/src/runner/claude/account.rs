@@ -1,28 +1,18 @@
 //! Whose account the program spends from, as a fingerprint: never the secret itself.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use crate::runner::account::{of, text_at, variable};
 
 /// The first twelve hex digits of a SHA-256; empty where no account is found.
 #[must_use]
 pub fn fingerprint() -> String {
-    let var = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let home = var("HOME").map(PathBuf::from);
-    let config = var("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+    let home = variable(&["HOME"]).map(PathBuf::from);
+    let config = variable(&["CLAUDE_CONFIG_DIR"]).map(PathBuf::from);
     // In the order in which the program itself looks.
-    let keys = ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"];
-    let secret = keys.into_iter().find_map(var);
+    let secret = variable(&["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]);
     let secret = secret.or_else(|| logged_in(config.as_deref(), home.as_deref()));
     secret.map(|secret| of(&secret)).unwrap_or_default()
-}
-
-fn of(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Who logged in: the account's own id, which stays when its tokens change, else the token that is renewed
@@ -37,20 +27,11 @@ fn logged_in(config: Option<&Path>, home: Option<&Path>) -> Option<String> {
     found.or_else(|| text_at(&credentials, "/claudeAiOauth/refreshToken"))
 }
 
-fn text_at(file: &Path, pointer: &str) -> Option<String> {
-    let value: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    value.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn a_fingerprint_is_twelve_digits_and_not_the_secret() {
-        assert_eq!(of("sk-ant-secret-of-the-test").len(), 12);
-        assert_ne!(of("sk-ant-one"), of("sk-ant-two"));
-    }
+    use super::*;
 
     #[test]
     fn the_account_of_a_login_is_found_in_the_config_dir_or_at_home() {

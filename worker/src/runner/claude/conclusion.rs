@@ -9,9 +9,8 @@ use wavegate_proto::v1::{Finding, Outcome};
 use super::{
     limits,
     listener::{GaveUp, Talk},
-    words,
 };
-use crate::runner::{Conclusion, Exit};
+use crate::runner::{Conclusion, Exit, telling};
 
 const SUMMARY_CHARS: usize = 300;
 /// What the program says of a session that it does not have.
@@ -32,7 +31,7 @@ pub(super) fn of(talk: &Talk, exit: &Exit) -> Conclusion {
     let output = result.and_then(structured).filter(|_| talk.wants_schema);
     Conclusion {
         outcome,
-        summary: words::one_line(&summary, SUMMARY_CHARS),
+        summary: telling::one_line(&summary, SUMMARY_CHARS),
         output_json: output.map(Value::to_string).unwrap_or_default(),
         text: result.and_then(|result| result["result"].as_str()).unwrap_or(&talk.text).to_owned(),
         model: talk.model.clone(),
@@ -68,7 +67,7 @@ fn given_up(why: GaveUp) -> Judged {
 }
 
 fn judge_silence(exit: &Exit) -> Judged {
-    let said = words::one_line(&exit.stderr, SUMMARY_CHARS);
+    let said = telling::one_line(&exit.stderr, SUMMARY_CHARS);
     let with_words = |text: &str| if said.is_empty() { text.to_owned() } else { format!("{text}: {said}") };
     let (outcome, summary) = match (exit.timed_out, exit.signal, exit.code) {
         (true, ..) => (Outcome::TimedOut, "its time was up".to_owned()),

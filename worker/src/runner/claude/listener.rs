@@ -7,7 +7,7 @@ use serde_json::Value;
 use wavegate_proto::v1;
 
 use super::{conclusion, ledger::Ledger, limits, words};
-use crate::runner::{self, Ask, Conclusion, Exit, Heard, Listener};
+use crate::runner::{self, Ask, Conclusion, Exit, Heard, Listener, telling};
 
 /// A program that waits longer than this for its account blocks its place for nothing.
 const LONGEST_DELAY_MS: u64 = 60_000;
@@ -125,7 +125,7 @@ impl Talk {
                 if is_main {
                     self.text = text.to_owned();
                 }
-                words::said(text)
+                telling::said(text)
             }
             Some("tool_use") => {
                 let told = words::tool(part["name"].as_str().unwrap_or("?"), &part["input"]);
@@ -143,7 +143,7 @@ impl Talk {
                 continue;
             }
             let (text, is_error) = (words::text_of(&part["content"]), part["is_error"] == true);
-            log.push_str(&words::given_back(&text, is_error));
+            log.push_str(&telling::given_back(&text, is_error));
             let id = part["tool_use_id"].as_str().unwrap_or_default();
             // A tool that the permissions leave out is not denied but unknown to the program.
             if is_error && text.contains("No such tool available") && text.contains("disabled") {
@@ -170,7 +170,7 @@ impl Talk {
             "api_retry" => return self.on_retry(event),
             "model_fallback" | "informational" => {
                 let text = event["content"].as_str().map_or_else(|| event.to_string(), str::to_owned);
-                format!("[note] {}\n", words::one_line(&text, 300))
+                format!("[note] {}\n", telling::one_line(&text, 300))
             }
             _ => String::new(),
         };
@@ -233,7 +233,7 @@ impl Listener for Talk {
         match serde_json::from_str::<Value>(line) {
             Ok(event) if event.is_object() => self.on_event(event),
             // Warnings of the program's own runtime; not ours to understand.
-            Ok(_) | Err(_) => Heard { log: format!("{}\n", words::one_line(line, 300)), give_up: false },
+            Ok(_) | Err(_) => Heard { log: format!("{}\n", telling::one_line(line, 300)), give_up: false },
         }
     }
 

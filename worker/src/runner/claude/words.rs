@@ -1,23 +1,13 @@
-//! How a talk reads in the log of a task: what the agent says and does, shortened. Decides nothing.
+//! How this program's own events read in the log of a task. Decides nothing; how texts are shortened is
+//! the same for all programs.
 
 use serde_json::Value;
 
-/// The most of a text of the agent.
-const TEXT_CHARS: usize = 4_000;
-/// The most of what a tool was told.
-const TOLD_CHARS: usize = 300;
-/// The most of what a tool gave back.
-const RESULT_CHARS: usize = 600;
-const RESULT_LINES: usize = 8;
+use crate::runner::telling::{LINE_CHARS, one_line};
 
 /// What of a tool's input says most, in the order in which it is looked for.
 const TELLING: [&str; 9] =
     ["command", "file_path", "notebook_path", "pattern", "url", "query", "description", "skill", "path"];
-
-/// What the agent says.
-pub(super) fn said(text: &str) -> String {
-    block("[text] ", text, TEXT_CHARS, usize::MAX)
-}
 
 /// A tool and what it is told, in one line.
 pub(super) fn tool(name: &str, input: &Value) -> String {
@@ -27,13 +17,7 @@ pub(super) fn tool(name: &str, input: &Value) -> String {
         (None, Value::Object(fields)) if fields.is_empty() => return name.to_owned(),
         (None, _) => input.to_string(),
     };
-    format!("{name}: {}", one_line(&told, TOLD_CHARS))
-}
-
-/// What a tool gave back.
-pub(super) fn given_back(text: &str, is_error: bool) -> String {
-    let mark = if is_error { "  ! " } else { "  | " };
-    block(mark, text.trim_end(), RESULT_CHARS, RESULT_LINES)
+    format!("{name}: {}", one_line(&told, LINE_CHARS))
 }
 
 /// Another try of the program's at its provider.
@@ -68,37 +52,6 @@ pub(super) fn text_of(content: &Value) -> String {
     }
 }
 
-/// At most so many characters, on one line.
-pub(super) fn one_line(text: &str, most: usize) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    shortened(&words.join(" "), most)
-}
-
-fn block(mark: &str, text: &str, most: usize, lines: usize) -> String {
-    if text.trim().is_empty() {
-        return String::new();
-    }
-    let short = shortened(text, most);
-    let mut out = String::with_capacity(short.len() + 64);
-    for line in short.lines().take(lines) {
-        out.push_str(mark);
-        out.extend(line.chars().filter(|c| !c.is_control() || *c == '\t'));
-        out.push('\n');
-    }
-    let left = short.lines().count().saturating_sub(lines);
-    if left > 0 {
-        out.push_str(&format!("{mark}... {left} more lines\n"));
-    }
-    out
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -114,17 +67,5 @@ mod tests {
         assert_eq!(tool("Write", &json!({"file_path":"a.rs","content":"..."})), "Write: a.rs");
         assert_eq!(tool("Odd", &json!({"n":1})), r#"Odd: {"n":1}"#);
         assert_eq!(tool("None", &json!({})), "None");
-    }
-
-    #[test]
-    fn long_results_are_shortened_and_their_control_characters_go() {
-        let text: String = (1..=20).map(|n| format!("\u{1b}[1mline {n}\n")).collect();
-        let shown = given_back(&text, false);
-        assert!(
-            shown.starts_with("  | [1mline 1\n") && shown.ends_with("  | ... 12 more lines\n"),
-            "{shown}"
-        );
-        assert_eq!(given_back(" \n", true), "");
-        assert!(said(&"è".repeat(5_000)).len() < 8_100);
     }
 }
