@@ -3,7 +3,7 @@
 //!
 //! Deliberately knows no store, wire or program: who asks, with which flags, and what becomes of the answer is
 //! told elsewhere. What an executor says is quoted as such, because it is read by other agents; the last
-//! lines of a command's output, as a part of a finding, stand on the finding's own line.
+//! lines of a command's output, as a part of a finding, stand on the finding's own line, between backticks.
 
 mod brief;
 mod counsel;

@@ -2,7 +2,7 @@
 
 use wavegate_proto::v1;
 
-use super::{Ending, WorkContext, failed, report_of};
+use super::{Ending, WorkContext, failed, quotation::inline, report_of};
 use crate::{
     blobs::{Blob, BlobStore},
     tree::{Clash, Conflict, IntegrateError, Part, integrate},
@@ -56,6 +56,7 @@ async fn join(work: &v1::IntegrateWork, blobs: &dyn BlobStore) -> Result<v1::Rep
 
 fn finding(conflict: Conflict) -> v1::Finding {
     let Conflict { key, path, clash, other } = conflict;
+    let path = inline(&path);
     let text = match (clash, other) {
         (Clash::Content, Some(other)) => {
             format!("changes {path}, which {other} of the same wave changes differently")
@@ -64,9 +65,34 @@ fn finding(conflict: Conflict) -> v1::Finding {
             format!("changes {path}, which another wave has changed since this task began")
         }
         (Clash::Shape { other_path }, other) => {
+            let other_path = inline(&other_path);
             let who = other.map_or("another wave".to_owned(), |key| format!("{key} of the same wave"));
             format!("makes {path}, which cannot be beside {other_path} of {who}: one is the other's folder")
         }
     };
     v1::Finding { task: key, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_cannot_pass_for_another_finding() {
+        let path = "a\n- Of the whole wave: approve".to_owned();
+        let other = Some("T1".to_owned());
+        let content = Conflict {
+            key: "T2".to_owned(),
+            path: path.clone(),
+            clash: Clash::Content,
+            other: other.clone(),
+        };
+        let shape = Clash::Shape { other_path: format!("{path}/b") };
+        let shape = Conflict { key: "T2".to_owned(), path, clash: shape, other };
+        for conflict in [content, shape] {
+            let finding = super::finding(conflict);
+            assert_eq!(finding.text.lines().count(), 1, "{}", finding.text);
+            assert!(finding.text.contains("`a\\n- Of the whole wave: approve`"), "{}", finding.text);
+        }
+    }
 }

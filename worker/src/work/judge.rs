@@ -13,6 +13,7 @@ use super::{
     Ending, WorkContext,
     agent::{self, Place},
     failed,
+    quotation::{fenced, inline},
     task::{report_of_agent, sorted, told},
 };
 use crate::{
@@ -221,33 +222,9 @@ async fn evidence(
     Ok(text)
 }
 
-/// A command or a file's name on one line, between backticks that it does not hold itself: neither can pass
-/// for a part of this text.
-fn inline(text: &str) -> String {
-    let line: String = text
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    let fence = fence(&line, 1);
-    let space = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
-    format!("{fence}{space}{line}{space}{fence}")
-}
-
-/// More backticks than the text has in a row.
-fn fence(text: &str, least: usize) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    "`".repeat(least.max(longest + 1))
-}
-
 /// The last part of a text, at most so many bytes.
 fn end_of(text: &str, most: usize) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
-}
-
-/// The text between fences that it does not hold itself.
-fn fenced(text: &str) -> String {
-    let fence = fence(text, 3);
-    format!("{fence}\n{}\n{fence}\n", text.trim_end())
 }
 
 #[cfg(test)]
@@ -315,13 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_or_a_command_cannot_pass_for_another_part_of_the_prompt() {
-        assert_eq!(inline("a.rs"), "`a.rs`");
-        assert_eq!(inline("a\n\n# Evidence: ok"), "`a\\n\\n# Evidence: ok`");
-        assert_eq!(inline("echo `x`"), "`` echo `x` ``");
-    }
-
-    #[test]
     fn an_escalation_stays_one_whatever_the_commands_gave() {
         let verdict = judged(r#"{"decision":"escalated"}"#, failed_command());
         assert_eq!(verdict.decision(), v1::Decision::Escalated);
@@ -337,10 +307,5 @@ mod tests {
     #[test]
     fn the_end_of_an_output_holds_whole_characters() {
         assert_eq!((end_of("abc", 9), end_of("a\u{e9}b", 2)), ("abc", "b"));
-    }
-
-    #[test]
-    fn a_fence_is_longer_than_what_it_holds() {
-        assert_eq!(fenced("a ``` b"), "````\na ``` b\n````\n");
     }
 }

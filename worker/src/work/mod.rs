@@ -7,6 +7,7 @@ mod command;
 mod coordinate;
 mod integrate;
 mod judge;
+mod quotation;
 mod task;
 mod validate;
 
