@@ -228,3 +228,40 @@ fn places_in_the_texts_of_a_plan_are_left_alone() {
     let prompt = task_prompt(&first(&plan, "T1-01"));
     assert!(prompt.contains("Use {{key}} and {{nothing}}"));
 }
+
+/// Of a hundred texts none is left out, each is cut, and all of them fit into what a model reads.
+#[track_caller]
+fn check_shared(prompt: &str, texts: usize) {
+    assert!(prompt.len() < 300 * 1024, "{}", prompt.len());
+    let cut = prompt.matches("[cut here: ").count();
+    assert_eq!(cut, texts, "each is cut short, and none is left out");
+    let shown: usize = prompt.lines().filter(|line| line.starts_with("> long")).map(str::len).sum();
+    assert!(shown > 200 * 1024, "no shorter than needed: {shown}");
+}
+
+#[test]
+fn thor_can_read_what_the_executors_of_a_hundred_tasks_say() {
+    let plan = plan();
+    let long = "long ".repeat(12 * 1024);
+    let claim = TaskClaim { task: task(&plan, "T1-01"), claim: &long, output_json: &long };
+    let tasks = vec![claim; 100];
+    check_shared(&validate_prompt(&ValidateBrief { about: about(&plan), round: 1, tasks }), 200);
+}
+
+#[test]
+fn a_task_can_read_what_a_hundred_tasks_before_it_gave() {
+    let plan = plan();
+    let long = "long ".repeat(12 * 1024);
+    let dependencies = vec![DependencyOutput { summary: &long, output_json: &long, ..parser() }; 100];
+    check_shared(&task_prompt(&TaskBrief { dependencies, ..first(&plan, "T1-02") }), 200);
+}
+
+#[test]
+fn tools_are_told_only_to_programs_that_know_tools() {
+    let plan = plan();
+    for (runner, is_told) in [("claude", true), ("gemini", true), ("opencode", true), ("codex", false)] {
+        let task = TaskSpec { runner: runner.to_owned(), ..task(&plan, "T1-02").clone() };
+        let prompt = task_prompt(&TaskBrief { task: &task, ..first(&plan, "T1-02") });
+        assert_eq!(prompt.contains("Besides, you may use:"), is_told, "{runner}");
+    }
+}
