@@ -5,9 +5,11 @@ mod agents;
 mod home;
 pub mod model_api;
 mod process;
+mod repository;
 mod wait;
 
 pub use agents::{ACCOUNT, AgentPrograms, LOGIN};
 pub use home::{Home, Ran};
 pub use process::Process;
+pub use repository::{Picture, Repository};
 pub use wait::{LONG, wait_until};

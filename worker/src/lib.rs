@@ -1,7 +1,7 @@
 //! The worker: it holds leases, does their work in supervised processes, and tells the coordinator.
 //!
 //! `session` speaks with the coordinator and decides nothing about plans; `work` performs a lease;
-//! `supervisor` owns the processes, `workspace` and `tree` the directories, `spool` the results that
+//! `supervisor` owns the processes, `workspace`, `tree` and `git` the directories, `spool` the results that
 //! are not answered yet, `bulk` artifacts and logs.
 
 mod backoff;
@@ -10,6 +10,7 @@ mod bulk;
 pub mod config;
 mod coordinator;
 pub mod digest;
+pub mod git;
 mod identity;
 mod lease;
 mod program;

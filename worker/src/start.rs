@@ -9,6 +9,7 @@ use crate::blobs::BlobCache;
 use crate::bulk::{Bulk, Logs, RemoteBlobs};
 use crate::config::{WorkerConfig, host_name};
 use crate::coordinator::{Coordinator, chain};
+use crate::git::{Git, Stores};
 use crate::identity::{Identity, IdentityError, random_seed};
 use crate::lease::LeaseId;
 use crate::runner::{Registry, RunnersConfig};
@@ -75,13 +76,17 @@ pub(crate) async fn run_with(
 ) -> Result<(), WorkerError> {
     let identity = Identity::take(&config.state_dir)?;
     let (state_dir, worker_id) = (config.state_dir.clone(), identity.worker_id().to_owned());
-    let cleared = tokio::task::spawn_blocking(move || clear(&state_dir, &worker_id)).await;
+    let git = Git::new(config.git_config.clone()).of_worker(identity.worker_id());
+    let stores = Stores::new(config.git_dir(), git).allowing(config.allow_repos.clone());
+    let left = stores.clone();
+    let cleared = tokio::task::spawn_blocking(move || clear(&state_dir, &worker_id, &left)).await;
     cleared.map_err(|error| WorkerError::Failed(error.to_string()))??;
     let coordinator = Coordinator::new(config.coordinator.clone(), config.token.clone());
     let (spool, owed) = open_spool(&config)?;
     let runners = Arc::new(Registry::discover(&RunnersConfig::of(&config)).await);
     let profile = profile(&config, &identity, &runners);
-    let rooms = rooms(&config, &identity, &coordinator, Able { perform, runners }, spool, &owed, &shutdown)?;
+    let rooms =
+        rooms(&config, &identity, &coordinator, Able { perform, runners, stores }, spool, &owed, &shutdown)?;
     tracing::info!(
         "worker {} ({}) starts in {}",
         config.name,
@@ -99,12 +104,13 @@ pub(crate) async fn run_with(
 }
 
 /// The agents of an earlier start died with it; what is left of them goes before anybody hears of us.
-fn clear(state_dir: &Path, worker_id: &str) -> Result<(), WorkerError> {
+fn clear(state_dir: &Path, worker_id: &str, stores: &Stores) -> Result<(), WorkerError> {
     if let Err(error) = supervisor::become_subreaper() {
         tracing::warn!("orphans of killed supervisors are found at the next start only: {error}");
     }
     supervisor::clear_leftovers(worker_id).map_err(WorkerError::Leftovers)?;
     workspace::clear_leftovers(state_dir);
+    stores.clear_leftovers();
     Ok(())
 }
 
@@ -127,6 +133,7 @@ fn open_spool(config: &WorkerConfig) -> Result<(Spool, Vec<Answer>), WorkerError
 struct Able {
     perform: Arc<dyn Perform>,
     runners: Arc<Registry>,
+    stores: Stores,
 }
 
 fn rooms(
@@ -154,6 +161,7 @@ fn rooms(
         supervisor: config.supervisor.clone(),
         runners: able.runners,
         blobs: Arc::new(RemoteBlobs::new(bulk, cache)),
+        stores: able.stores,
         perform: able.perform,
     };
     let wishes = shutdown.subscribe();

@@ -56,7 +56,8 @@ impl Trouble {
             | Outcome::BudgetLimit
             | Outcome::Refused
             | Outcome::Killed
-            | Outcome::Nonsense => None,
+            | Outcome::Nonsense
+            | Outcome::TargetMoved => None,
         }
     }
 

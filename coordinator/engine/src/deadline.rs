@@ -4,10 +4,10 @@
 use crate::{
     effect::{Change, EventKind},
     engine::{Engine, Occasion},
-    hold::duty_of,
+    hold::{Duty, duty_of},
     ids::{Mono, PlanId, TaskIx, Utc, WaveIx},
     plan::Plan,
-    row::Role,
+    row::{LeaseKind, Role},
     state::{LeaseState, PauseReason, PlanState},
     transition::LeaseEvent,
 };
@@ -135,13 +135,13 @@ impl Engine {
     fn first_missing(&self, plan: &Plan) -> Option<String> {
         let waves = (0..plan.waves.len() as u32).map(WaveIx);
         let duties = waves.filter_map(|wave| {
-            let (role, demand) = duty_of(plan, wave)?;
-            let missing = self.fleet.missing(role, demand.as_ref())?;
+            let Duty { kind, role, demand } = duty_of(plan, wave)?;
+            let missing = self.missing(plan, kind, role, demand.as_ref())?;
             Some(format!("{}: {missing}", plan.shape.waves[wave.at()].key))
         });
         let tasks = plan.classes.iter().zip(&plan.ready).filter_map(|(demand, ready)| {
             let (_, task) = ready.first()?;
-            let missing = self.fleet.missing(Role::Executor, Some(demand))?;
+            let missing = self.missing(plan, LeaseKind::Task, Role::Executor, Some(demand))?;
             Some(format!("{}: {missing}", plan.shape.tasks[task.at()].key))
         });
         duties.chain(tasks).next()
@@ -152,10 +152,17 @@ impl Engine {
         let waves = (0..plan.waves.len() as u32).map(WaveIx);
         let duties = waves.filter_map(|wave| duty_of(plan, wave));
         let tasks = plan.classes.iter().zip(&plan.ready).filter(|(_, ready)| !ready.is_empty());
-        let tasks = tasks.map(|(demand, _)| (Role::Executor, Some(demand.clone())));
+        let tasks = tasks.map(|(demand, _)| Duty {
+            kind: LeaseKind::Task,
+            role: Role::Executor,
+            demand: Some(demand.clone()),
+        });
         let mut asked = duties.chain(tasks).peekable();
         asked.peek()?;
-        Some(asked.any(|(role, demand)| self.fleet.missing(role, demand.as_ref()).is_none()))
+        Some(
+            asked
+                .any(|Duty { kind, role, demand }| self.missing(plan, kind, role, demand.as_ref()).is_none()),
+        )
     }
 
     /// A plan that paused for want of a worker goes on when one has come.

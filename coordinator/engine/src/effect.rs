@@ -182,6 +182,8 @@ words! {
         WaveStarted = "wave_started",
         WaveIntegrating = "wave_integrating",
         WaveValidating = "wave_validating",
+        WavePublishing = "wave_publishing",
+        TargetMoved = "target_moved",
         WaveConflict = "wave_conflict",
         WaveApproved = "wave_approved",
         WaveRejected = "wave_rejected",
@@ -269,7 +271,7 @@ pub enum WorkBrief {
     Task {
         /// The tree that the wave starts from; absent for an empty one.
         base: Option<Digest>,
-        /// The changes of the tasks that it depends on, in plan order.
+        /// The changes of the tasks that it is built on, in plan order, but none before what it was built on.
         layers: Vec<Digest>,
         /// What an agent's attempts have made so far, where the next one goes on from it.
         own: Option<OwnWork>,
@@ -278,7 +280,7 @@ pub enum WorkBrief {
     },
     Integrate {
         base: Option<Digest>,
-        /// In plan order.
+        /// In plan order, but none before what it was built on.
         results: Vec<IntegrateResult>,
     },
     Validate {
@@ -287,6 +289,11 @@ pub enum WorkBrief {
         tasks: Vec<(TaskIx, Option<Digest>)>,
         /// An agent judges, too.
         by_agent: bool,
+    },
+    Publish {
+        /// The plan's state.
+        base: Option<Digest>,
+        candidate: Digest,
     },
     Coordinate {
         purpose: Purpose,
@@ -302,6 +309,8 @@ pub enum WorkBrief {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntegrateResult {
     pub task: TaskIx,
+    pub lease: LeaseId,
+    pub attempt: u32,
     pub changes: Option<Digest>,
     /// The tree that it started from: a path that the target has changed since then is a conflict.
     pub base: Option<Digest>,

@@ -11,14 +11,15 @@ use crate::{
     effect::{Change, EventKind, IntegrateResult, Message, Send, WorkBrief},
     engine::{Engine, Occasion},
     estimate::{MAX_TASK_TOKENS, MAX_WAVE_TOKENS},
+    files::overlap,
     fleet::{Fleet, LeaseIndex},
-    hold::duty_of,
+    hold::{Duty, duty_of},
     ids::{LeaseId, PlanId, TaskIx, WaveIx, WorkerId},
     model::Family,
     plan::{Context, Plan},
-    row::{AwaitsCounsel, LeaseKind, LeaseRow, LeaseWork, OwnWork, Role, TaskRow, Usage},
-    spec::{Demand, ThorKind},
-    state::{LeaseState, PauseReason, PlanState, TaskState, WaveState},
+    row::{AwaitsCounsel, LeaseKind, LeaseRow, LeaseWork, OwnWork, Role, TaskResult, TaskRow, Usage},
+    spec::{Demand, ThorKind, WorkspaceKind},
+    state::{LeaseState, Mode, PauseReason, PlanState, TaskState, WaveState},
     transition::TaskEvent,
 };
 
@@ -51,28 +52,42 @@ impl Slots {
         Self { free, queues: BTreeMap::new() }
     }
 
-    /// The worker with most free slots that can do it; of equals the one with the lowest id.
-    fn choose(&mut self, fleet: &Fleet, role: Role, demand: Option<&Demand>) -> Option<WorkerId> {
+    /// The worker with most free slots that can do it and is none of `without`; of equals the one with the lowest id.
+    fn choose(
+        &mut self,
+        fleet: &Fleet,
+        role: Role,
+        demand: Option<&Demand>,
+        without: &BTreeSet<WorkerId>,
+    ) -> Option<WorkerId> {
         let Self { free, queues } = self;
         let queue = queues.entry((role, demand.cloned())).or_insert_with(|| {
             let able =
                 |id: &WorkerId| fleet.worker(id).is_some_and(|worker| fleet.able(worker, role, demand));
             free.iter().filter(|(id, _)| able(id)).map(|(id, free)| (*free, Reverse(id.clone()))).collect()
         });
-        loop {
-            let (at_push, Reverse(id)) = queue.pop()?;
+        let mut aside = Vec::new();
+        let chosen = loop {
+            let Some((at_push, Reverse(id))) = queue.pop() else { break None };
             let now = free.get(&id).copied().unwrap_or(0);
             // An account that is being tried takes one lease: its worker may be out since it was put in.
             if !fleet.worker(&id).is_some_and(|worker| fleet.can(worker, role, demand)) {
+                continue;
+            }
+            if without.contains(&id) {
+                aside.push((at_push, Reverse(id)));
                 continue;
             }
             if now > 0 {
                 queue.push((now, Reverse(id.clone())));
             }
             if now == at_push {
-                return Some(id);
+                break Some(id);
             }
-        }
+        };
+        // Other plans may have use for them.
+        queue.extend(aside);
+        chosen
     }
 
     /// A Thor that did none of the wave's work, if any connected one could; else any.
@@ -81,12 +96,15 @@ impl Slots {
         fleet: &Fleet,
         demand: Option<&Demand>,
         authors: &BTreeSet<&WorkerId>,
+        without: &BTreeSet<WorkerId>,
     ) -> Option<WorkerId> {
-        let others = fleet
-            .connected()
-            .any(|thor| fleet.able(thor, Role::Thor, demand) && !authors.contains(&thor.row.id));
+        let others = fleet.connected().any(|thor| {
+            let id = &thor.row.id;
+            fleet.able(thor, Role::Thor, demand) && !authors.contains(id) && !without.contains(id)
+        });
         self.free
             .iter()
+            .filter(|(id, _)| !without.contains(id))
             .filter(|(id, _)| fleet.worker(id).is_some_and(|worker| fleet.can(worker, Role::Thor, demand)))
             .filter(|(id, _)| !others || !authors.contains(id))
             .max_by_key(|(id, free)| (**free, Reverse((*id).clone())))
@@ -104,7 +122,7 @@ impl Slots {
 }
 
 impl Engine {
-    /// Grants everything that can be granted: validate, integrate, coordinate, then tasks.
+    /// Grants everything that can be granted: validate, integrate and publish, coordinate, then tasks.
     pub(crate) fn grant_all(&mut self, occasion: &mut Occasion<'_, '_>) {
         let mut slots = Slots::new(&self.fleet, &self.index);
         if slots.free.is_empty() {
@@ -125,21 +143,24 @@ impl Engine {
             return;
         };
         for wave in (0..plan.waves.len() as u32).map(WaveIx) {
-            let Some((_, demand)) = duty_of(plan, wave).filter(|(asked, _)| *asked == role) else {
+            let Some(Duty { kind, demand, .. }) = duty_of(plan, wave).filter(|duty| duty.role == role) else {
                 continue;
             };
             if plan.row.state != PlanState::Running {
                 continue;
             }
+            let without = plan.out_of_reach_for(kind);
             let worker = if role == Role::Thor {
-                slots.choose_thor(ctx.fleet, demand.as_ref(), &plan.authors(wave))
+                slots.choose_thor(ctx.fleet, demand.as_ref(), &plan.authors(wave), &without)
             } else {
-                slots.choose(ctx.fleet, role, demand.as_ref())
+                slots.choose(ctx.fleet, role, demand.as_ref(), &without)
             };
             let Some(worker) = worker else { continue };
             let (work, brief) = plan.duty(wave);
             let reserved = plan.reservation(ctx.config, work);
-            let over = plan.over_budget(ctx.config, reserved).filter(|_| work.kind() != LeaseKind::Integrate);
+            // Putting together and publishing cost nothing.
+            let is_free = matches!(kind, LeaseKind::Integrate | LeaseKind::Publish);
+            let over = plan.over_budget(ctx.config, reserved).filter(|_| !is_free);
             if let Some(why) = over {
                 plan.pause(&mut ctx, PauseReason::Budget, &why);
                 continue;
@@ -151,8 +172,8 @@ impl Engine {
 
     /// By priority, then plan order, over all plans.
     fn grant_tasks(&mut self, occasion: &mut Occasion<'_, '_>, open: &[PlanId], slots: &mut Slots) {
-        // Demands that no free worker meets in this pass.
-        let mut unmet = BTreeSet::new();
+        // Demands that no free worker meets in this pass; for a plan that some workers cannot reach, its own.
+        let mut unmet = BTreeMap::<Option<PlanId>, BTreeSet<Demand>>::new();
         let mut full = BTreeSet::new();
         loop {
             let next = open
@@ -160,7 +181,10 @@ impl Engine {
                 .filter(|id| !full.contains(*id))
                 .filter_map(|id| self.plans.get(id).map(|plan| (id, plan)))
                 .filter_map(|(id, plan)| {
-                    plan.next_ready(&unmet).map(|(priority, task)| (priority, *id, task))
+                    let unmet = |demand: &Demand| {
+                        [None, Some(*id)].iter().any(|of| unmet.get(of).is_some_and(|it| it.contains(demand)))
+                    };
+                    plan.next_ready(unmet).map(|(priority, task)| (priority, *id, task))
                 })
                 .min();
             let Some((_, id, task)) = next else { return };
@@ -176,8 +200,10 @@ impl Engine {
                 return;
             };
             let demand = plan.shape.tasks[task.at()].demand.clone();
-            let Some(worker) = slots.choose(ctx.fleet, Role::Executor, Some(&demand)) else {
-                unmet.insert(demand);
+            let without = plan.out_of_reach_for(LeaseKind::Task);
+            let Some(worker) = slots.choose(ctx.fleet, Role::Executor, Some(&demand), &without) else {
+                let of = (!without.is_empty()).then_some(id);
+                unmet.entry(of).or_default().insert(demand);
                 continue;
             };
             let work = LeaseWork::Task { task, attempt: plan.tasks[task.at()].attempt + 1 };
@@ -197,12 +223,41 @@ impl Engine {
 }
 
 impl Plan {
-    fn next_ready(&self, unmet: &BTreeSet<Demand>) -> Option<(u8, TaskIx)> {
+    fn next_ready(&self, unmet: impl Fn(&Demand) -> bool) -> Option<(u8, TaskIx)> {
         let classes = self.classes.iter().zip(&self.ready);
         classes
-            .filter(|(demand, _)| !unmet.contains(*demand))
-            .filter_map(|(_, ready)| ready.first().copied())
+            .filter(|(demand, _)| !unmet(demand))
+            .filter_map(|(_, ready)| {
+                ready.iter().find(|(_, task)| self.overlaps_live(*task).is_none()).copied()
+            })
             .min()
+    }
+
+    /// In standard, the task at work whose declared files overlap with this one's. Few can be at work there, so all
+    /// are looked at.
+    pub(crate) fn overlaps_live(&self, task: TaskIx) -> Option<TaskIx> {
+        let shape = &self.shape.tasks[task.at()];
+        if self.row.mode == Some(Mode::Max) || shape.files.is_empty() {
+            return None;
+        }
+        let live =
+            self.leases.values().filter(|lease| lease.row.state.is_open() && lease.row.wave == shape.wave);
+        let tasks = live.filter_map(|lease| match lease.row.work {
+            LeaseWork::Task { task, .. } => Some(task),
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => None,
+        });
+        tasks
+            .filter(|other| *other != task)
+            .find(|other| overlap(&self.shape.tasks[other.at()].files, &shape.files).is_some())
+    }
+
+    /// The workers that could not reach the repository for such a lease.
+    pub(crate) fn out_of_reach_for(&self, kind: LeaseKind) -> BTreeSet<WorkerId> {
+        let of_kind = self.out_of_reach.iter().filter(|(other, _)| *other == kind);
+        of_kind.map(|(_, worker)| worker.clone()).collect()
     }
 
     /// The workers whose results a wave holds.
@@ -222,7 +277,7 @@ impl Plan {
                 None => (0, None),
             },
             LeaseWork::Coordinate { tier, .. } => (COUNSEL_RESERVATION_TOKENS, Some(tier.family())),
-            LeaseWork::Integrate => (0, None),
+            LeaseWork::Integrate | LeaseWork::Publish { .. } => (0, None),
         };
         Usage { tokens_in: tokens, cost_micro_usd: config.prices.of(family, tokens), ..Usage::default() }
     }
@@ -272,10 +327,12 @@ impl Plan {
             || budget.micro_usd.is_some_and(|most| spent.cost_micro_usd.unwrap_or(0) >= most)
     }
 
-    /// What the next attempt goes on from: what an agent has made, as long as the tree under it stands.
+    /// What the next attempt goes on from: what an agent has made, as long as the tree under it stands. In a
+    /// repository it is put on what is there now.
     fn own_work(&self, task: TaskIx) -> Option<OwnWork> {
         let (shape, row) = self.task(task);
-        row.own.filter(|own| shape.agent && own.base == self.row.tree)
+        let is_git = self.shape.workspace == WorkspaceKind::Git;
+        row.own.filter(|own| shape.agent && (is_git || own.base == self.row.tree))
     }
 
     fn grant_task(&mut self, ctx: &mut Context<'_, '_>, task: TaskIx, worker: WorkerId) {
@@ -283,7 +340,7 @@ impl Plan {
         let (wave, lost_after) = (shape.wave, shape.lost_after_ms);
         let attempt = self.tasks[task.at()].attempt + 1;
         let layers = self
-            .all_dependencies(task)
+            .in_order(&self.all_dependencies(task))
             .into_iter()
             .filter(|dependency| {
                 let row = &self.tasks[dependency.at()];
@@ -311,11 +368,6 @@ impl Plan {
 
     /// The work that a wave waits for, beside its tasks.
     fn duty(&self, wave: WaveIx) -> (LeaseWork, WorkBrief) {
-        let submitted = || {
-            self.tasks_of(wave)
-                .filter(|task| self.tasks[task.at()].state == TaskState::Submitted)
-                .filter_map(|task| Some((task, self.tasks[task.at()].result.as_ref()?)))
-        };
         let row = &self.waves[wave.at()].row;
         match (row.state, row.counsel, row.candidate) {
             (WaveState::Running, Some(purpose), _) => {
@@ -323,23 +375,42 @@ impl Plan {
                 let brief = WorkBrief::Coordinate { purpose, tier, base: self.row.tree, tasks };
                 (LeaseWork::Coordinate { purpose, tier }, brief)
             }
+            (WaveState::Publishing, _, Some(candidate)) => {
+                (LeaseWork::Publish { candidate }, WorkBrief::Publish { base: self.row.tree, candidate })
+            }
             (_, _, Some(candidate)) => {
-                let tasks = submitted().map(|(task, result)| (task, result.changes)).collect();
+                let tasks = self
+                    .candidates_parts(wave)
+                    .into_iter()
+                    .map(|(task, result)| (task, result.changes))
+                    .collect();
                 let by_agent = self.shape.thor == ThorKind::Agent;
                 (LeaseWork::Validate { candidate }, WorkBrief::Validate { candidate, tasks, by_agent })
             }
             (_, _, None) => {
-                let results = submitted()
-                    .map(|(task, result)| IntegrateResult {
+                let submitted: BTreeMap<_, _> = self.candidates_parts(wave).into_iter().collect();
+                let order = self.in_order(&submitted.keys().copied().collect());
+                let results = order.into_iter().filter_map(|task| {
+                    let result = submitted.get(&task)?;
+                    Some(IntegrateResult {
                         task,
+                        lease: result.lease,
+                        attempt: result.attempt,
                         changes: result.changes,
                         base: result.base,
                         built_on: self.all_dependencies(task).into_iter().collect(),
                     })
-                    .collect();
-                (LeaseWork::Integrate, WorkBrief::Integrate { base: row.target, results })
+                });
+                (LeaseWork::Integrate, WorkBrief::Integrate { base: row.target, results: results.collect() })
             }
         }
+    }
+
+    /// What a candidate of the wave is made of, in plan order.
+    fn candidates_parts(&self, wave: WaveIx) -> Vec<(TaskIx, &TaskResult)> {
+        let submitted =
+            self.tasks_of(wave).filter(|task| self.tasks[task.at()].state == TaskState::Submitted);
+        submitted.filter_map(|task| Some((task, self.tasks[task.at()].result.as_ref()?))).collect()
     }
 
     fn grant_duty(
@@ -375,7 +446,7 @@ impl Plan {
             return;
         };
         let base = match work.kind() {
-            LeaseKind::Task | LeaseKind::Coordinate => self.row.tree,
+            LeaseKind::Task | LeaseKind::Coordinate | LeaseKind::Publish => self.row.tree,
             LeaseKind::Integrate | LeaseKind::Validate => self.waves[wave.at()].row.target,
         };
         let id = LeaseId((ctx.moment.draw)());

@@ -10,8 +10,8 @@ use crate::{
     grant::Slots,
     ids::{Mono, TaskIx, Utc, WaveIx},
     model::Family,
-    plan::{Plan, STANDARD_CAP, is_settled},
-    row::Role,
+    plan::{Plan, STANDARD_CAP},
+    row::{LeaseKind, Role},
     spec::{Demand, ThorKind, WorkspaceKind},
     state::{PauseReason, PlanState, Purpose, TaskState, WaveBlock, WaveState},
 };
@@ -41,6 +41,8 @@ pub enum HoldReason {
     NoWorker(Missing),
     /// Every worker that could do it is full.
     NoSlot,
+    /// In standard, a task at work says that it touches the same files; its key.
+    FilesOverlap(String),
     /// The account that it would spend from is in trouble; in so many ms it is tried again, if that is
     /// known.
     AccountInTrouble {
@@ -67,6 +69,8 @@ pub enum Missing {
     /// Credentials that are accepted: this account's are not.
     Credentials(Account),
     Labels(Vec<String>),
+    /// A way to the repository: nobody could reach it.
+    Repository(String),
 }
 
 impl HoldReason {
@@ -87,6 +91,7 @@ impl HoldReason {
             Self::MaxAgents(_) => "max_agents",
             Self::NoWorker(_) => "no_worker",
             Self::NoSlot => "no_slot",
+            Self::FilesOverlap(_) => "files_overlap",
             Self::AccountInTrouble { .. } => "account_in_trouble",
             Self::Counsel(_) => "counsel",
             Self::ExternalVerdict => "external_verdict",
@@ -113,6 +118,7 @@ impl fmt::Display for HoldReason {
             Self::MaxAgents(most) => write!(f, "{most} agents at work, the coordinator's limit"),
             Self::NoWorker(missing) => missing.fmt(f),
             Self::NoSlot => f.write_str("every worker that could do it is full"),
+            Self::FilesOverlap(key) => write!(f, "{key} is at work on files that it touches, too"),
             Self::AccountInTrouble { account, trouble, ms: Some(ms) } => {
                 write!(f, "{account} {}; tried again in {} s", trouble.words(), ms.div_ceil(1000))
             }
@@ -147,6 +153,9 @@ impl fmt::Display for Missing {
                  accounts clear {} {}`",
                 account.runner, account.fingerprint
             ),
+            Self::Repository(location) => {
+                write!(f, "no connected worker can reach the repository {location}")
+            }
             Self::Labels(labels) => write!(f, "no connected worker has the labels {}", labels.join(", ")),
         }
     }
@@ -231,15 +240,21 @@ impl Engine {
                 None
             }
             WaveState::Integrating | WaveState::Publishing => {
-                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(Role::Executor, None, now)))
+                let kind = duty_of(plan, wave)?.kind;
+                Some(
+                    whole
+                        .cloned()
+                        .unwrap_or_else(|| self.full_or_missing(plan, kind, Role::Executor, None, now)),
+                )
             }
             WaveState::Validating if plan.shape.thor == ThorKind::External => {
                 Some(HoldReason::ExternalVerdict)
             }
             WaveState::Validating => Some(whole.cloned().unwrap_or_else(|| self.thor_hold(plan, wave, now))),
             WaveState::Running => {
-                let (role, demand) = duty_of(plan, wave)?;
-                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(role, demand.as_ref(), now)))
+                let Duty { kind, role, demand } = duty_of(plan, wave)?;
+                let demand = demand.as_ref();
+                Some(whole.cloned().unwrap_or_else(|| self.full_or_missing(plan, kind, role, demand, now)))
             }
             WaveState::Done | WaveState::Cancelled => None,
         }
@@ -260,12 +275,8 @@ impl Engine {
             | WaveState::Done
             | WaveState::Cancelled => {}
         }
-        let unmet: Vec<_> = shape
-            .depends_on
-            .iter()
-            .filter(|dependency| !is_settled(plan.tasks[dependency.at()].state))
-            .map(|dependency| plan.shape.tasks[dependency.at()].key.clone())
-            .collect();
+        let unmet: Vec<_> =
+            plan.unsettled(task).map(|before| plan.shape.tasks[before.at()].key.clone()).collect();
         if !unmet.is_empty() {
             return HoldReason::Dependencies(unmet);
         }
@@ -277,7 +288,32 @@ impl Engine {
         {
             return HoldReason::Counsel(purpose);
         }
-        self.limit(plan).unwrap_or_else(|| self.full_or_missing(Role::Executor, Some(&shape.demand), now))
+        if let Some(limit) = self.limit(plan) {
+            return limit;
+        }
+        if let Some(other) = plan.overlaps_live(task) {
+            return HoldReason::FilesOverlap(plan.shape.tasks[other.at()].key.clone());
+        }
+        self.full_or_missing(plan, LeaseKind::Task, Role::Executor, Some(&shape.demand), now)
+    }
+
+    /// What is missing for such a lease of the plan, if no connected worker can ever do it as things are.
+    pub(crate) fn missing(
+        &self,
+        plan: &Plan,
+        kind: LeaseKind,
+        role: Role,
+        demand: Option<&Demand>,
+    ) -> Option<Missing> {
+        if let Some(missing) = self.fleet.missing(role, demand) {
+            return Some(missing);
+        }
+        let without = plan.out_of_reach_for(kind);
+        let reaches = |worker: &crate::fleet::Worker| {
+            self.fleet.able(worker, role, demand) && !without.contains(&worker.row.id)
+        };
+        let is_reached = without.is_empty() || self.fleet.connected().any(reaches);
+        (!is_reached).then(|| Missing::Repository(plan.shape.repository.clone()))
     }
 
     /// The limit on agents that keeps the plan from one more task lease.
@@ -314,25 +350,36 @@ impl Engine {
     /// A free Thor that did the work itself is none while another one could come free.
     fn thor_hold(&self, plan: &Plan, wave: WaveIx, now: Moments) -> HoldReason {
         let demand = plan.thor_demand();
-        let reason = self.full_or_missing(Role::Thor, demand.as_ref(), now);
+        let reason = self.full_or_missing(plan, LeaseKind::Validate, Role::Thor, demand.as_ref(), now);
         let slots = Slots::new(&self.fleet, &self.index);
-        let thor = || slots.choose_thor(&self.fleet, demand.as_ref(), &plan.authors(wave));
+        let without = plan.out_of_reach_for(LeaseKind::Validate);
+        let thor = || slots.choose_thor(&self.fleet, demand.as_ref(), &plan.authors(wave), &without);
         if reason == HoldReason::Next && thor().is_none() {
             return HoldReason::NoSlot;
         }
         reason
     }
 
-    fn full_or_missing(&self, role: Role, demand: Option<&Demand>, now: Moments) -> HoldReason {
-        if let Some(missing) = self.fleet.missing(role, demand) {
+    fn full_or_missing(
+        &self,
+        plan: &Plan,
+        kind: LeaseKind,
+        role: Role,
+        demand: Option<&Demand>,
+        now: Moments,
+    ) -> HoldReason {
+        if let Some(missing) = self.missing(plan, kind, role, demand) {
             return HoldReason::NoWorker(missing);
         }
+        let without = plan.out_of_reach_for(kind);
         if let Some(trouble) = self.account_hold(role, demand, now) {
             return trouble;
         }
         let free = self.fleet.connected().any(|worker| {
             let slots = worker.row.slots.map_or(u64::MAX, u64::from);
-            self.fleet.can(worker, role, demand) && self.index.count_of(&worker.row.id) < slots
+            self.fleet.can(worker, role, demand)
+                && !without.contains(&worker.row.id)
+                && self.index.count_of(&worker.row.id) < slots
         });
         if free { HoldReason::Next } else { HoldReason::NoSlot }
     }
@@ -365,26 +412,29 @@ fn waiting_wave(plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> HoldRe
     }
 }
 
-/// The lease of the coordinator's own doing that a wave waits for: who may have it, and with what.
-pub(crate) fn duty_of(plan: &Plan, wave: WaveIx) -> Option<(Role, Option<Demand>)> {
+/// A lease of the coordinator's own doing: what it is, who may have it, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Duty {
+    pub(crate) kind: LeaseKind,
+    pub(crate) role: Role,
+    pub(crate) demand: Option<Demand>,
+}
+
+/// The lease of the coordinator's own doing that a wave waits for.
+pub(crate) fn duty_of(plan: &Plan, wave: WaveIx) -> Option<Duty> {
     let wave = &plan.waves[wave.at()];
     if wave.duty.is_some() {
         return None;
     }
+    let duty = |kind, role, demand| Some(Duty { kind, role, demand });
     match wave.row.state {
-        WaveState::Validating => {
-            (plan.shape.thor != ThorKind::External).then(|| (Role::Thor, plan.thor_demand()))
-        }
-        WaveState::Integrating => {
-            (plan.shape.workspace != WorkspaceKind::None).then_some((Role::Executor, None))
-        }
-        WaveState::Running => {
-            wave.row.counsel.is_some().then(|| (Role::Coordinator, Some(plan.counsel_demand())))
-        }
-        WaveState::Waiting
-        | WaveState::Publishing
-        | WaveState::Done
-        | WaveState::Blocked(_)
-        | WaveState::Cancelled => None,
+        WaveState::Validating if plan.shape.thor == ThorKind::External => None,
+        WaveState::Validating => duty(LeaseKind::Validate, Role::Thor, plan.thor_demand()),
+        WaveState::Integrating if plan.shape.workspace == WorkspaceKind::None => None,
+        WaveState::Integrating => duty(LeaseKind::Integrate, Role::Executor, None),
+        WaveState::Publishing => duty(LeaseKind::Publish, Role::Executor, None),
+        WaveState::Running if wave.row.counsel.is_none() => None,
+        WaveState::Running => duty(LeaseKind::Coordinate, Role::Coordinator, Some(plan.counsel_demand())),
+        WaveState::Waiting | WaveState::Done | WaveState::Blocked(_) | WaveState::Cancelled => None,
     }
 }

@@ -11,6 +11,7 @@ mod deadline;
 mod effect;
 mod engine;
 pub mod estimate;
+pub mod files;
 mod fleet;
 mod grant;
 mod hold;

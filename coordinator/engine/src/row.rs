@@ -16,7 +16,8 @@ pub struct PlanRow {
     /// Absent until a person chose one at approval.
     pub mode: Option<Mode>,
     pub tier: Option<Tier>,
-    /// Workspace dir: the tree as last published; absent for an empty one.
+    /// What the next task starts from: workspace dir, the tree as last published, absent for an empty one; git,
+    /// the state as last published or found at the target, absent for what the repository has.
     pub tree: Option<Digest>,
     pub spent: Usage,
     pub budget: Budget,
@@ -65,6 +66,9 @@ pub struct TaskRow {
     pub budget: Budget,
     /// The newest accepted successful result.
     pub result: Option<TaskResult>,
+    /// Tasks of its wave that its result conflicted with: the next attempt is built on theirs, as if it depended
+    /// on them.
+    pub built_on: Vec<TaskIx>,
     /// What an agent's attempts have made so far: its newest result, or what it had made when it was
     /// interrupted. Absent where the next attempt begins afresh.
     pub own: Option<OwnWork>,
@@ -174,6 +178,10 @@ pub enum LeaseWork {
         purpose: Purpose,
         tier: Tier,
     },
+    /// The approved candidate is to reach the target.
+    Publish {
+        candidate: Digest,
+    },
 }
 
 words! {
@@ -183,6 +191,7 @@ words! {
         Integrate = "integrate",
         Validate = "validate",
         Coordinate = "coordinate",
+        Publish = "publish",
     }
 }
 
@@ -195,6 +204,7 @@ impl LeaseWork {
             Self::Integrate => LeaseKind::Integrate,
             Self::Validate { .. } => LeaseKind::Validate,
             Self::Coordinate { .. } => LeaseKind::Coordinate,
+            Self::Publish { .. } => LeaseKind::Publish,
         }
     }
 }
@@ -285,6 +295,8 @@ words! {
         Overloaded = "overloaded",
         /// The provider cannot be reached.
         Unreachable = "unreachable",
+        /// Publication: the target is not what the candidate was built on any more.
+        TargetMoved = "target_moved",
     }
 }
 
@@ -307,7 +319,8 @@ impl Outcome {
             | Self::Denied
             | Self::Refused
             | Self::Nonsense
-            | Self::BadCredentials => false,
+            | Self::BadCredentials
+            | Self::TargetMoved => false,
         }
     }
 }
@@ -329,10 +342,14 @@ pub struct Report {
     /// Workspace dir: what it changed; of an agent that was interrupted, what it had changed by then.
     pub changes: Option<Digest>,
     pub changed_files: u32,
-    /// Integrate: the candidate's tree; absent for an empty one.
+    /// Integrate: the candidate; absent for an empty tree. Publish: the plan's state from now on.
     pub candidate: Option<Digest>,
+    /// Integrate, workspace git: what the results were put on, where that is not the plan's own state any more.
+    pub target: Option<Digest>,
     /// Integrate: for each task that must go back, what it conflicts with.
-    pub conflicts: Vec<Finding>,
+    pub conflicts: Vec<Conflict>,
+    /// Publish.
+    pub published: Published,
     pub verdict: Option<Verdict>,
     /// What an agent that did the work says of itself; all empty where there was none.
     pub talk: Talk,
@@ -457,6 +474,35 @@ pub struct Gate {
 pub struct Finding {
     pub task: String,
     pub text: String,
+}
+
+/// Why a task's result cannot be a part of the candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub finding: Finding,
+    /// Keys of the tasks whose results it conflicts with: the next attempt is built on theirs.
+    pub with: Vec<String>,
+}
+
+/// What reached the target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Published {
+    /// In order.
+    pub commits: Vec<Commit>,
+    /// Empty where no branch was moved.
+    pub branch: String,
+    /// The address of the request that was opened; empty where none was.
+    pub request: String,
+}
+
+/// One task's work on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The task's key.
+    pub task: String,
+    /// The commit's full id.
+    pub commit: String,
+    pub subject: String,
 }
 
 /// One command that Thor ran.

@@ -78,6 +78,9 @@ impl Engine {
         occasion.effects.changes.push(Change::Event(event));
         self.fleet
             .put(row, Some(Session { id: session, grants: 0, heard: occasion.moment.mono, silent: false }));
+        for plan in self.plans.values_mut() {
+            plan.out_of_reach.retain(|(_, worker)| *worker != hello.worker);
+        }
         say(occasion, session, Message::Welcome);
         if drain_again {
             let reason = "it was asked to drain before this session".to_owned();

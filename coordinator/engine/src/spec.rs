@@ -357,6 +357,8 @@ pub struct PlanShape {
     pub id: PlanId,
     pub name: String,
     pub workspace: WorkspaceKind,
+    /// Where the repository is; empty where there is none.
+    pub repository: String,
     /// The tree that the plan starts from; absent for an empty one.
     pub base: Option<Digest>,
     pub thor: ThorKind,
@@ -383,6 +385,8 @@ pub struct TaskShape {
     pub wave: WaveIx,
     pub priority: u8,
     pub depends_on: Vec<TaskIx>,
+    /// What it says that it touches.
+    pub files: Vec<String>,
     pub demand: Demand,
     pub agent: bool,
     pub budget: Budget,
@@ -422,6 +426,7 @@ impl PlanSpec {
             id,
             name,
             workspace,
+            repository: self.project.repo.clone().unwrap_or_default(),
             base,
             thor: self.thor,
             thor_agent: self.thor_agent.clone(),
@@ -456,6 +461,7 @@ impl TaskSpec {
             wave,
             priority: self.priority,
             depends_on: self.depends_on.clone(),
+            files: self.files.clone(),
             demand: Demand { runner: self.runner.clone(), family, requires },
             agent: self.is_agent(),
             budget: self.budget,

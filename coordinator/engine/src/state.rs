@@ -104,6 +104,8 @@ words! {
         Overloaded = "overloaded",
         /// The provider cannot be reached.
         Unreachable = "unreachable",
+        /// The worker cannot reach the plan's repository.
+        Repository = "repository",
     }
 }
 

@@ -38,11 +38,11 @@ pub trait Backend: Send + Sync + 'static {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()>;
 
-    /// Reads a plan's text as a coordinator with this price table would, without one. Everything wrong
-    /// with the text is a diagnostic.
+    /// Reads a plan's text as a coordinator with this price table would, without one, and looks at the
+    /// repository that it names. Everything wrong with either is a diagnostic.
     ///
     /// Fails, in words for the operator, when the price table cannot be used.
-    fn check_file(
+    async fn check_file(
         &self,
         text: &str,
         file_name: &str,
@@ -56,6 +56,37 @@ pub trait Backend: Send + Sync + 'static {
     /// Takes a snapshot of a directory, uploads what the coordinator does not have, and gives the
     /// digest of its tree.
     async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String>;
+
+    /// Uploads the state that a plan on a repository starts from; `for_others`: with what workers need that
+    /// cannot reach the repository. `stores`: where object stores are kept; None: for the time of the call.
+    async fn upload_state(
+        &self,
+        connection: &Connection,
+        base: &RepositoryBase,
+        for_others: bool,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<UploadedState>;
+
+    /// What lies between two states of a plan, as git writes a diff.
+    async fn diff(
+        &self,
+        connection: &Connection,
+        repository: &v1::Repository,
+        difference: &Difference,
+        style: DiffStyle,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<Vec<u8>>;
+
+    /// Puts a task's result into a repository of its own. Without a directory into one of the plan's and the
+    /// task's name, here; one that is not empty is refused.
+    async fn checkout(
+        &self,
+        connection: &Connection,
+        plan: &v1::Plan,
+        task: &v1::Task,
+        dir: Option<&Path>,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<CheckedOut>;
 
     /// Downloads a tree and writes its files into a directory, which is made if missing. A file of
     /// the same path is replaced, others stay.
@@ -190,7 +221,73 @@ pub struct HostExamination {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CheckedFile {
     pub answer: v1::CheckPlanResponse,
-    /// Workspace dir: the directory that the plan starts from (`project.repo`), resolved; absent
-    /// when it starts from an empty one.
-    pub base: Option<PathBuf>,
+    pub base: PlanBase,
+}
+
+/// What a plan starts from, as it is found where its file is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PlanBase {
+    /// An empty directory, or nothing.
+    #[default]
+    Empty,
+    /// Workspace dir: this directory (`project.repo`), resolved.
+    Folder(PathBuf),
+    /// Workspace git.
+    Repository(RepositoryBase),
+}
+
+/// What a plan on a repository starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryBase {
+    /// An absolute path, or a URL.
+    pub location: String,
+    /// The branch, or a commit's full id; empty: what the repository at the URL is on.
+    pub base: String,
+    /// The commit that it names now; absent where the repository is elsewhere.
+    pub commit: Option<String>,
+}
+
+/// What a plan on a repository starts from, as the coordinator has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadedState {
+    /// Empty: nothing was uploaded.
+    pub digest: String,
+    pub warning: Option<String>,
+}
+
+/// What is compared; artifacts by their digests, an empty tree by an empty one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// From the parent of this commit to the state; without one from what the state was made from.
+    Commits {
+        state: String,
+        first: Option<String>,
+    },
+    Trees {
+        from: String,
+        to: String,
+    },
+    /// What was done to a tree.
+    Changes {
+        from: String,
+        changes: String,
+    },
+}
+
+/// How a difference is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiffStyle {
+    pub stat: bool,
+    pub name_only: bool,
+    pub colour: bool,
+}
+
+/// A result to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedOut {
+    pub dir: PathBuf,
+    pub branch: String,
+    pub commit: String,
+    /// What its work is the difference from.
+    pub base: Option<String>,
 }

@@ -13,6 +13,12 @@ impl Connection {
         answer.plan.ok_or_else(|| Failure::Internal("it answered without a plan".to_owned()))
     }
 
+    /// The plans in a few words each.
+    pub(crate) async fn summaries(&self, open_only: bool) -> Result<Vec<v1::PlanSummary>, Failure> {
+        let answer = self.plans().list_plans(v1::ListPlansRequest { open_only }).await;
+        answer.map(|answer| answer.into_inner().plans).map_err(|status| self.failure(&status))
+    }
+
     /// What each mode would cost a plan.
     pub(crate) async fn estimates(&self, plan: &str) -> Result<v1::Estimates, Failure> {
         let request = v1::EstimatePlanRequest { plan: plan.to_owned() };

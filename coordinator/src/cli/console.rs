@@ -21,6 +21,8 @@ pub(crate) struct Console {
     pub(crate) asks: bool,
     /// Progress may redraw its lines.
     pub(crate) redraws: bool,
+    /// Results go to a terminal, a screen at a time and in colour.
+    pub(crate) pages: bool,
     pub(crate) locale: Locale,
 }
 
@@ -43,6 +45,7 @@ impl Console {
             input: Arc::new(Mutex::new(Box::new(io::BufReader::new(io::stdin())))),
             asks: io::stdin().is_terminal(),
             redraws: io::stderr().is_terminal(),
+            pages: io::stdout().is_terminal(),
             locale: Locale::of_process(),
         }
     }
@@ -146,6 +149,7 @@ pub(crate) mod fake {
             input: Arc::new(Mutex::new(Box::new(typed))),
             asks: input.is_some(),
             redraws: false,
+            pages: false,
             locale,
         };
         (console, out, err)

@@ -1,6 +1,8 @@
 //! What every command stands at: the console, the flags that lead to a coordinator, and the
 //! backend. Owns the order in which a coordinator is looked for.
 
+use std::path::PathBuf;
+
 use super::{
     args::{AgentArgs, DEFAULT_URL, ReachArgs, quoted},
     backend::{Backend, EmbeddedCoordinator, EmbeddedOptions, Timings},
@@ -98,6 +100,12 @@ impl<B: Backend> Desk<B> {
         let embedded = self.backend.embed(options).await.map_err(Failure::Backend)?;
         let connection = Connection::open(embedded.url(), embedded.token()).await?;
         Ok(Link { connection, embedded: Some(embedded) })
+    }
+
+    /// Where object stores of repositories are kept: beside the database, where it is of this host.
+    pub(crate) fn stores(&self) -> Option<PathBuf> {
+        let is_ours = self.reach.coordinator.is_none() && self.reach.database().exists();
+        is_ours.then(|| self.reach.stores())
     }
 
     fn nobody(&self) -> Failure {

@@ -19,6 +19,7 @@ mod interrupts;
 mod json;
 mod locale;
 mod mode_question;
+mod pager;
 mod plan_file;
 mod run;
 mod text;
@@ -38,8 +39,8 @@ use desk::Desk;
 use failure::Failure;
 
 pub use backend::{
-    Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, HostExamination, MaxTier, ServeOptions,
-    Timings,
+    Backend, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator, EmbeddedOptions,
+    HostExamination, MaxTier, PlanBase, RepositoryBase, ServeOptions, Timings, UploadedState,
 };
 pub use client::{Bearer, Connection};
 pub use exit::{BLOCKED, CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, USAGE};

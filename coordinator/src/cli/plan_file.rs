@@ -8,9 +8,8 @@ use wavegate_proto::v1;
 use super::{
     actor,
     args::BudgetArgs,
-    backend::{Backend, CheckedFile},
-    client::Connection,
-    desk::Desk,
+    backend::{Backend, CheckedFile, PlanBase, RepositoryBase},
+    desk::{Desk, Link},
     failure::Failure,
     text,
 };
@@ -27,7 +26,7 @@ pub(crate) struct PlanFile {
 
 impl PlanFile {
     /// Reads and checks a file, and estimates by these prices. What is wrong within it is in `checked`.
-    pub(crate) fn read<B: Backend>(
+    pub(crate) async fn read<B: Backend>(
         desk: &Desk<B>,
         path: &Path,
         sets: &[(String, String)],
@@ -37,7 +36,7 @@ impl PlanFile {
         let sets = with_places(unique(sets)?, path)?;
         let name = path.display().to_string();
         let checked = desk.backend.check_file(&source, &name, &sets, prices);
-        let checked = checked.map_err(|error| Failure::Usage(error.to_string()))?;
+        let checked = checked.await.map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(Self { source, name, sets, checked })
     }
 
@@ -60,19 +59,25 @@ impl PlanFile {
         outline.and_then(|outline| outline.estimates).unwrap_or_default()
     }
 
-    /// Stores the plan, with the tree that it starts from.
+    /// Stores the plan, with what it starts from.
     pub(crate) async fn submit<B: Backend>(
         &self,
         desk: &Desk<B>,
-        connection: &Connection,
+        link: &Link<B::Embedded>,
         budget: &BudgetArgs,
     ) -> Result<v1::SubmitPlanResponse, Failure> {
+        let connection = &link.connection;
+        let (mut repository, mut base) = (String::new(), String::new());
         let base_tree = match &self.checked.base {
-            Some(dir) => {
+            PlanBase::Folder(dir) => {
                 let uploaded = desk.backend.upload_tree(connection, dir).await;
                 uploaded.map_err(Failure::Backend)?
             }
-            None => String::new(),
+            PlanBase::Repository(found) => {
+                (repository, base) = (found.location.clone(), found.base.clone());
+                upload_state(desk, link, found).await?
+            }
+            PlanBase::Empty => String::new(),
         };
         let request = v1::SubmitPlanRequest {
             source: self.source.clone(),
@@ -82,10 +87,27 @@ impl PlanFile {
             by: actor::by(),
             budget_tokens: budget.budget_tokens,
             budget_micro_usd: budget.budget_usd,
+            repository,
+            base,
         };
         let answer = connection.plans().submit_plan(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| connection.failure(&status))
     }
+}
+
+/// The state that the plan starts from. The workers of another coordinator may be on other hosts.
+async fn upload_state<B: Backend>(
+    desk: &Desk<B>,
+    link: &Link<B::Embedded>,
+    base: &RepositoryBase,
+) -> Result<String, Failure> {
+    let (stores, for_others) = (desk.stores(), link.embedded.is_none());
+    let uploaded = desk.backend.upload_state(&link.connection, base, for_others, stores.as_deref()).await;
+    let uploaded = uploaded.map_err(Failure::Backend)?;
+    if let Some(warning) = &uploaded.warning {
+        desk.console.tell(&format!("warning: {}", text::clean(warning)));
+    }
+    Ok(uploaded.digest)
 }
 
 /// Whether a plan with these diagnostics can be stored.

@@ -19,10 +19,14 @@ use wavegate_worker::{WorkerConfig, doctor};
 use super::{
     Options,
     embedded::{Embedded, Local},
+    repository::{self, Room},
     start, trees,
 };
 use crate::{
-    cli::{self, Backend, CheckedFile, Connection, EmbeddedOptions, HostExamination, MaxTier, ServeOptions},
+    cli::{
+        self, Backend, CheckedFile, CheckedOut, Connection, DiffStyle, Difference, EmbeddedOptions,
+        HostExamination, MaxTier, PlanBase, RepositoryBase, ServeOptions, UploadedState,
+    },
     planfile,
     prices::Prices,
     rpc,
@@ -103,7 +107,7 @@ impl Backend for Program {
         Ok(running.stop().await?)
     }
 
-    fn check_file(
+    async fn check_file(
         &self,
         text: &str,
         file_name: &str,
@@ -112,9 +116,19 @@ impl Backend for Program {
     ) -> anyhow::Result<CheckedFile> {
         let prices = read_prices(prices)?;
         let reading = planfile::read(text, file_name, sets);
-        let outline = reading.spec.as_ref().map(|spec| rpc::outline_of(spec, &prices));
-        let base = reading.spec.as_ref().and_then(|spec| base_of(spec, file_name));
-        let diagnostics = rpc::diagnostics_of(&reading);
+        let mut outline = reading.spec.as_ref().map(|spec| rpc::outline_of(spec, &prices));
+        let mut diagnostics = rpc::diagnostics_of(&reading);
+        let base = match &reading.spec {
+            Some(spec) if spec.project.workspace == WorkspaceKind::Git => {
+                let found = repository::examine(spec, file_name, reading.project).await;
+                outline = outline.filter(|_| found.base.is_some());
+                diagnostics.extend(found.diagnostics);
+                diagnostics.sort_by_key(|one| (one.line, one.column));
+                found.base.map(PlanBase::Repository)
+            }
+            spec => spec.as_ref().and_then(|spec| base_of(spec, file_name)).map(PlanBase::Folder),
+        };
+        let base = base.unwrap_or_default();
         Ok(CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base })
     }
 
@@ -129,6 +143,43 @@ impl Backend for Program {
 
     async fn upload_tree(&self, connection: &Connection, dir: &Path) -> anyhow::Result<String> {
         trees::upload(connection, dir).await
+    }
+
+    async fn upload_state(
+        &self,
+        connection: &Connection,
+        base: &RepositoryBase,
+        for_others: bool,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<UploadedState> {
+        repository::upload(connection, base, &Room::open(stores)?, for_others).await
+    }
+
+    async fn diff(
+        &self,
+        connection: &Connection,
+        repository: &v1::Repository,
+        difference: &Difference,
+        style: DiffStyle,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<Vec<u8>> {
+        repository::diff(connection, repository, difference, style, &Room::open(stores)?).await
+    }
+
+    async fn checkout(
+        &self,
+        connection: &Connection,
+        plan: &v1::Plan,
+        task: &v1::Task,
+        dir: Option<&Path>,
+        stores: Option<&Path>,
+    ) -> anyhow::Result<CheckedOut> {
+        let name = plan.summary.as_ref().map(|summary| summary.name.as_str()).unwrap_or_default();
+        let slug = rpc::slug(name);
+        let dir = dir.map_or_else(|| PathBuf::from(format!("{slug}-{}", task.key)), Path::to_owned);
+        let branch = format!("wavegate/{slug}/{}", task.key);
+        let at = plan.repository.clone().unwrap_or_default();
+        repository::checkout(connection, &at, &task.result, &branch, &dir, &Room::open(stores)?).await
     }
 
     async fn write_tree(&self, connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()> {
@@ -183,25 +234,25 @@ mod tests {
 
     const PLAN: &str = "name: one\nwaves: [{ id: W1, tasks: [{ id: T1, runner: claude, do: \"x\" }] }]\n";
 
-    fn standard_cost(prices: Option<&Path>) -> anyhow::Result<Option<u64>> {
-        let checked = Program.check_file(PLAN, "one.yaml", &BTreeMap::new(), prices)?;
+    async fn standard_cost(prices: Option<&Path>) -> anyhow::Result<Option<u64>> {
+        let checked = Program.check_file(PLAN, "one.yaml", &BTreeMap::new(), prices).await?;
         let estimates = checked.answer.outline.and_then(|outline| outline.estimates).unwrap_or_default();
         Ok(estimates.standard.unwrap_or_default().cost_micro_usd)
     }
 
-    #[test]
-    fn a_file_is_estimated_by_the_prices_that_are_given() {
+    #[tokio::test]
+    async fn a_file_is_estimated_by_the_prices_that_are_given() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mine.toml");
-        let wrong = standard_cost(Some(&folder.path().join("none.toml"))).unwrap_err();
+        let wrong = standard_cost(Some(&folder.path().join("none.toml"))).await.unwrap_err();
         assert!(wrong.to_string().contains("none.toml"), "{wrong}");
-        let known = standard_cost(None).unwrap().unwrap();
+        let known = standard_cost(None).await.unwrap().unwrap();
         std::fs::write(
             &path,
             "date = \"2026-12-01\"\n[models.claude-sonnet-5-5]\ninput = 1000\noutput = 1000\n",
         )
         .unwrap();
-        let dear = standard_cost(Some(&path)).unwrap().unwrap();
+        let dear = standard_cost(Some(&path)).await.unwrap().unwrap();
         assert!(known < 1_000_000 && dear == 90_000_000, "{known} {dear}");
     }
 }

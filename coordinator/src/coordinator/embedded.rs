@@ -77,6 +77,8 @@ impl Embedded {
         config.name = name.to_owned();
         config.roles = roles;
         config.slots = Slots::Unlimited;
+        // One store of each repository for all workers of this process.
+        config.git_dir.get_or_insert_with(|| files.folder().join("git"));
         if !local.has_agents {
             config.runners = Some(vec![SHELL.to_owned()]);
         }

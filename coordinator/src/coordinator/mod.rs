@@ -5,6 +5,7 @@
 
 mod backend;
 mod embedded;
+mod repository;
 mod trees;
 
 use std::{

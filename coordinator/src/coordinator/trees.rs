@@ -1,6 +1,6 @@
 //! Trees between a directory and the coordinator: what a plan starts from, and what it left.
 
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
 use tokio_stream::StreamExt as _;
 use wavegate_proto::{BULK_CHUNK_BYTES, v1};
@@ -22,6 +22,12 @@ pub(super) async fn upload(connection: &Connection, dir: &Path) -> anyhow::Resul
     let encoded = Blob::of_bytes(tree.encode());
     let digest = encoded.digest().to_string();
     blobs.push(encoded);
+    send_missing(connection, blobs).await?;
+    Ok(digest)
+}
+
+/// Uploads those that the coordinator does not have.
+pub(super) async fn send_missing(connection: &Connection, mut blobs: Vec<Blob>) -> anyhow::Result<()> {
     blobs.sort_by_key(Blob::digest);
     blobs.dedup_by_key(|blob| blob.digest());
     for blobs in blobs.chunks(DIGESTS_A_CALL) {
@@ -31,7 +37,7 @@ pub(super) async fn upload(connection: &Connection, dir: &Path) -> anyhow::Resul
         let wanted = blobs.iter().filter(|blob| missing.contains(&blob.digest().to_string())).cloned();
         send(connection, wanted.collect()).await?;
     }
-    Ok(digest)
+    Ok(())
 }
 
 async fn send(connection: &Connection, blobs: Vec<Blob>) -> anyhow::Result<()> {
@@ -50,21 +56,21 @@ async fn send(connection: &Connection, blobs: Vec<Blob>) -> anyhow::Result<()> {
 
 /// Hands the blob over in chunks; ends early when nobody takes them.
 fn read_chunks(blob: &Blob, mut take: impl FnMut(v1::UploadRequest) -> bool) -> anyhow::Result<()> {
-    let bytes = match blob {
-        Blob::Bytes { bytes, .. } => bytes.clone(),
+    let (mut reader, size): (Box<dyn Read>, u64) = match blob {
+        Blob::Bytes { bytes, .. } => (Box::new(bytes.as_slice()), bytes.len() as u64),
         Blob::File { path, .. } => {
-            std::fs::read(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?
+            let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let (size, file) = opened.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            (Box::new(file), size)
         }
     };
-    let size = bytes.len() as u64;
     let mut digest = blob.digest().to_string();
-    let mut chunks = bytes.chunks(BULK_CHUNK_BYTES);
     loop {
-        let chunk = chunks.next();
-        if chunk.is_none() && digest.is_empty() {
+        let mut data = Vec::new();
+        reader.by_ref().take(BULK_CHUNK_BYTES as u64).read_to_end(&mut data)?;
+        if data.is_empty() && digest.is_empty() {
             return Ok(());
         }
-        let data = chunk.unwrap_or_default().to_vec();
         if !take(v1::UploadRequest { digest: std::mem::take(&mut digest), size, data }) {
             return Ok(());
         }
@@ -108,7 +114,11 @@ async fn download_into(
     Ok(())
 }
 
-async fn download(connection: &Connection, cache: &BlobCache, digest: Digest) -> anyhow::Result<()> {
+pub(super) async fn download(
+    connection: &Connection,
+    cache: &BlobCache,
+    digest: Digest,
+) -> anyhow::Result<()> {
     let request = v1::DownloadRequest { digest: digest.to_string() };
     let mut chunks = connection.bulk().download(request).await?.into_inner();
     let mut incoming = cache.begin()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wavegate_engine::{
-    Counsel, Digest, Finding, LeaseId, LeaseRow, Outcome, OwnWork, PlanId, Purpose, Tier,
+    Counsel, Digest, Finding, LeaseId, LeaseRow, Outcome, OwnWork, PlanId, Purpose, Tier, VerdictSource,
     spec::{PlanSpec, TaskSpec, WaveSpec, WorkspaceKind},
 };
 
@@ -52,6 +52,14 @@ pub enum WorkBody {
     Integrate {
         base: Option<Digest>,
         results: Vec<ResultToIntegrate>,
+    },
+    Publish {
+        base: Option<Digest>,
+        candidate: Digest,
+        /// By whose word, for the commits.
+        verdict: String,
+        /// What the wave's tasks gave, for a request.
+        tasks: Vec<TaskOutput>,
     },
     Validate {
         candidate: Digest,
@@ -115,10 +123,27 @@ pub struct TaskToCounsel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultToIntegrate {
     pub key: String,
+    pub title: String,
+    /// Its executor's.
+    pub summary: String,
+    pub attempt: u32,
+    pub lease: LeaseId,
     pub changes: Option<Digest>,
     /// The tree that it started from.
     pub base: Option<Digest>,
     pub built_on: Vec<String>,
+}
+
+/// By whose word a candidate is published, in one line.
+#[must_use]
+pub fn approval_words(source: VerdictSource, round: u32, by: &str, note: &str) -> String {
+    let text = match source {
+        VerdictSource::Override => format!("override by {by} in round {round}: {note}"),
+        VerdictSource::Thor | VerdictSource::External | VerdictSource::Integration => {
+            format!("approved in round {round} by {by}")
+        }
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// One task to judge.

@@ -13,6 +13,7 @@ use super::{
     near::did_you_mean,
     node::{Place, Placed, shorten},
     report::Report,
+    shared,
     wave::WaveDraft,
 };
 
@@ -26,6 +27,7 @@ pub(super) fn resolve(drafts: Vec<WaveDraft>, report: &mut Report) -> Vec<WaveSp
     let (wave_edges, task_edges) = (waves.edges, tasks.edges);
     let mut task_edges = task_edges.into_iter();
     let mut specs = Vec::with_capacity(drafts.len());
+    let mut places = Vec::new();
     for (draft, edges) in drafts.into_iter().zip(wave_edges) {
         let mut spec = WaveSpec {
             key: draft.key.map(|key| key.value).unwrap_or_default(),
@@ -36,13 +38,15 @@ pub(super) fn resolve(drafts: Vec<WaveDraft>, report: &mut Report) -> Vec<WaveSp
             tasks: Vec::with_capacity(draft.tasks.len()),
         };
         for (task, edges) in draft.tasks.into_iter().zip(task_edges.by_ref()) {
-            if let Some(mut task) = task.spec {
-                task.depends_on = edges.iter().map(|edge| TaskIx(edge.to as u32)).collect();
-                spec.tasks.push(task);
+            if let Some(mut spec_of_task) = task.spec {
+                spec_of_task.depends_on = edges.iter().map(|edge| TaskIx(edge.to as u32)).collect();
+                spec.tasks.push(spec_of_task);
+                places.push(task.files);
             }
         }
         specs.push(spec);
     }
+    shared::note(&specs, &places, report);
     specs
 }
 

@@ -16,8 +16,10 @@ mod name;
 mod near;
 mod node;
 mod plan;
+mod project;
 mod report;
 mod settings;
+mod shared;
 mod statement;
 mod task;
 mod value;
@@ -34,6 +36,7 @@ use std::collections::BTreeMap;
 use wavegate_engine::spec::PlanSpec;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use project::{ProjectPlaces, check_repository, check_revision, is_relative};
 pub use vars::PLAN_DIR;
 
 use node::{Node, Place};
@@ -51,6 +54,8 @@ pub struct Reading {
     pub spec: Option<PlanSpec>,
     /// Errors and warnings in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// Where it says what the plan works on.
+    pub project: ProjectPlaces,
 }
 
 /// Reads a plan file. `file_name` is used in diagnostics, for a plan without a name, and tells JSON
@@ -58,9 +63,10 @@ pub struct Reading {
 #[must_use]
 pub fn read(source: &str, file_name: &str, sets: &BTreeMap<String, String>) -> Reading {
     let mut report = Report::new(file_name);
-    let spec = parse(source, &mut report).and_then(|root| plan::read(&root, file_name, sets, &mut report));
+    let plan = parse(source, &mut report).and_then(|root| plan::read(&root, file_name, sets, &mut report));
+    let (spec, project) = plan.unzip();
     let spec = spec.filter(|_| !report.has_errors());
-    Reading { spec, diagnostics: report.into_diagnostics() }
+    Reading { spec, diagnostics: report.into_diagnostics(), project: project.unwrap_or_default() }
 }
 
 fn parse(source: &str, report: &mut Report) -> Option<Node> {

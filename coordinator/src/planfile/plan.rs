@@ -3,13 +3,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use wavegate_engine::spec::{PlanSpec, ProjectSpec, TaskSpec, ThorKind, WaveSpec, WorkspaceKind};
+use wavegate_engine::spec::{PlanSpec, TaskSpec, ThorKind, WaveSpec, WorkspaceKind};
 
 use super::{
     MAX_BYTES, agent, budget, dependencies,
     fields::{Field, Fields},
-    level::{PLAN, PROJECT, SETTINGS},
-    node::{Node, Value},
+    level::{PLAN, SETTINGS},
+    node::Node,
+    project::{self, ProjectPlaces},
     report::Report,
     settings::Settings,
     statement,
@@ -27,7 +28,7 @@ pub(super) fn read(
     file_name: &str,
     sets: &BTreeMap<String, String>,
     report: &mut Report,
-) -> Option<PlanSpec> {
+) -> Option<(PlanSpec, ProjectPlaces)> {
     let mut fields = Fields::of(root, "the plan", report)?;
     let wrapper = fields.get("plan");
     let is_wrapped = wrapper.is_some();
@@ -39,11 +40,11 @@ pub(super) fn read(
     fields.note_unknown(&PLAN, report);
     let is_convergio = is_wrapped || fields.get("user_request").is_some();
     let name = name(&fields, is_convergio, file_name, report);
-    let project = project(&fields, report);
+    let (project, places) = project::read(&fields, report);
     let vars = vars::resolve(fields.get("vars").as_ref(), sets, report);
     let thor = agent::thor(&fields, report);
     let waves = waves(&fields, project.workspace, report);
-    Some(PlanSpec {
+    let spec = PlanSpec {
         name,
         description: description(&fields, report),
         project,
@@ -55,7 +56,8 @@ pub(super) fn read(
         thor_agent: thor.agent,
         coordinator_runner: agent::coordinator_runner(&fields, report),
         waves,
-    })
+    };
+    Some((spec, places))
 }
 
 /// What agents did is judged by an agent.
@@ -63,9 +65,6 @@ fn default_thor(waves: &[WaveSpec]) -> ThorKind {
     let mut tasks = waves.iter().flat_map(|wave| &wave.tasks);
     if tasks.any(TaskSpec::is_agent) { ThorKind::Agent } else { ThorKind::Worker }
 }
-
-const WORKSPACES: [(&str, WorkspaceKind); 3] =
-    [("dir", WorkspaceKind::Dir), ("none", WorkspaceKind::None), ("git", WorkspaceKind::Git)];
 
 fn name(fields: &Fields<'_>, is_convergio: bool, file_name: &str, report: &mut Report) -> String {
     let Some(field) = fields.get("name") else {
@@ -91,45 +90,6 @@ fn description(fields: &Fields<'_>, report: &mut Report) -> String {
     let texts: Vec<String> =
         parts.iter().filter_map(|name| fields.get(name)).filter_map(|field| field.text(report)).collect();
     texts.join("\n\n")
-}
-
-fn project(fields: &Fields<'_>, report: &mut Report) -> ProjectSpec {
-    let Some(field) = fields.get("project") else {
-        return ProjectSpec::default();
-    };
-    if let Value::Text(_) = field.node.value {
-        return ProjectSpec { name: field.text(report).unwrap_or_default(), ..ProjectSpec::default() };
-    }
-    if !matches!(field.node.value, Value::Map(_)) {
-        field.wrong("the project's name, or a mapping", report);
-        return ProjectSpec::default();
-    }
-    let Some(project) = Fields::of(field.node, "`project`", report) else {
-        return ProjectSpec::default();
-    };
-    project.note_unknown(&PROJECT, report);
-    let text = |name: &str, report: &mut Report| project.get(name).and_then(|f| f.text(report));
-    ProjectSpec {
-        name: text("name", report).unwrap_or_default(),
-        repo: text("repo", report),
-        base: text("base", report),
-        workspace: workspace(&project, report),
-    }
-}
-
-fn workspace(project: &Fields<'_>, report: &mut Report) -> WorkspaceKind {
-    let Some(field) = project.get("workspace") else {
-        return WorkspaceKind::default();
-    };
-    let kind = field.choice(&WORKSPACES, report).unwrap_or_default();
-    if kind == WorkspaceKind::Git {
-        report.error(
-            field.node.place,
-            "`workspace` of `project`: git workspaces are not served by this version; \
-             expected `dir` (results are carried forward as files) or `none`",
-        );
-    }
-    kind
 }
 
 fn waves(fields: &Fields<'_>, workspace: WorkspaceKind, report: &mut Report) -> Vec<WaveSpec> {

@@ -14,7 +14,7 @@ use super::{
     fields::Fields,
     level::TASK,
     name,
-    node::{Node, Placed, shorten},
+    node::{Node, Place, Placed, shorten},
     report::Report,
     settings::Settings,
     work::{Work, read_proof, read_work},
@@ -37,6 +37,8 @@ pub(super) struct Surroundings<'s> {
 pub(super) struct TaskDraft {
     pub(super) key: Option<Placed<String>>,
     pub(super) depends_on: Vec<Placed<String>>,
+    /// Where its `files` are declared; of the task where they are not.
+    pub(super) files: Place,
     /// Absent after a mistake that leaves nothing to do.
     pub(super) spec: Option<TaskSpec>,
 }
@@ -60,8 +62,9 @@ pub(super) fn read(
         .get("depends_on")
         .map(|field| field.ids("the id of a task, or a list of them", report))
         .unwrap_or_default();
+    let files = fields.get("files").map_or(fields.place, |field| field.node.place);
     let spec = read_spec(&fields, key.as_ref(), around, report);
-    Some(TaskDraft { key, depends_on, spec })
+    Some(TaskDraft { key, depends_on, files, spec })
 }
 
 fn read_spec(

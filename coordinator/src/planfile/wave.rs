@@ -1,7 +1,7 @@
 //! One wave of the file. Owns its own fields; its tasks are read by `task`, and its dependencies
 //! resolved when all waves are known.
 
-use wavegate_engine::spec::MergeMode;
+use wavegate_engine::spec::{MergeMode, WorkspaceKind};
 
 use super::{
     fields::{Field, Fields},
@@ -40,7 +40,7 @@ pub(super) fn read(
     fields.note_unknown(&WAVE, report);
     let name = fields.get("name").and_then(|f| f.text(report));
     let depends_on = fields.get("depends_on").map(|f| f.ids("the id of a wave, or a list of them", report));
-    let merge_mode = fields.get("merge_mode").and_then(|f| f.choice(&MERGE_MODES, report));
+    let merge_mode = fields.get("merge_mode").and_then(|f| merge_mode(&f, around, report));
     Some(WaveDraft {
         place: fields.place,
         key,
@@ -58,6 +58,19 @@ const MERGE_MODES: [(&str, MergeMode); 4] = [
     ("async", MergeMode::Async),
     ("none", MergeMode::None),
 ];
+
+fn merge_mode(field: &Field<'_>, around: &Surroundings<'_>, report: &mut Report) -> Option<MergeMode> {
+    let mode = field.choice(&MERGE_MODES, report)?;
+    if around.workspace != WorkspaceKind::Git {
+        report.repeated_warning(
+            field.key,
+            "`merge_mode` of a wave is kept with the plan but has no effect: it says how work reaches a branch, \
+             which `workspace: git` of `project` asks for"
+                .to_owned(),
+        );
+    }
+    Some(mode)
+}
 
 /// The wave's own commands, then those of its acceptance invariants.
 fn verify(fields: &Fields<'_>, report: &mut Report) -> Vec<String> {

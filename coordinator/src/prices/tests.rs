@@ -29,6 +29,8 @@ fn report(models: Vec<ModelUsage>) -> Report {
         changed_files: 0,
         candidate: None,
         conflicts: Vec::new(),
+        target: None,
+        published: Default::default(),
         verdict: None,
         talk: Talk { models, ..Talk::default() },
         counsel: None,

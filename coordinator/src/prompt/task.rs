@@ -28,6 +28,7 @@ pub fn task_prompt(brief: &TaskBrief<'_>) -> String {
         ("dependencies", parts::dependencies(&brief.dependencies)),
         ("files", points(task.files.iter().map(|file| code(file)))),
         ("workspace", workspace(brief)),
+        ("collected", collected(brief).to_owned()),
         ("permissions", permissions(task.permissions).to_owned()),
         ("tools", tools(task)),
         ("env", env(&task.env)),
@@ -53,6 +54,7 @@ pub fn resume_prompt(brief: &TaskBrief<'_>) -> String {
         ("evidence_only", evidence_only(brief)),
         ("counsel", counsel(brief)),
         ("workspace", workspace(brief)),
+        ("collected", collected(brief).to_owned()),
         ("verify", verify(brief)),
         ("wave_verify", wave_verify(brief)),
         ("criteria", criteria(brief)),
@@ -106,7 +108,30 @@ fn workspace(brief: &TaskBrief<'_>) -> String {
     };
     let also =
         if brief.dependencies.is_empty() { "" } else { " It holds what the tasks before this one changed." };
-    format!("The current directory is a fresh copy of the plan's files, {own}{also}")
+    if brief.about.plan.project.workspace != WorkspaceKind::Git {
+        return format!("The current directory is a fresh copy of the plan's files, {own}{also}");
+    }
+    let marks = if brief.own_result_present {
+        " Where that conflicts with what others have done meanwhile, files hold git's marks of a conflict: resolve each \
+         of them, and keep what both sides want."
+    } else {
+        ""
+    };
+    format!(
+        "The current directory is a git worktree of the project, {own}{also}{marks} Nothing is built in it yet; the \
+         folder that `WAVEGATE_CACHE` names is kept from task to task, for downloads and the like."
+    )
+}
+
+/// How what is made comes to those who judge it.
+fn collected(brief: &TaskBrief<'_>) -> &'static str {
+    if brief.about.plan.project.workspace == WorkspaceKind::Git {
+        "You may commit on the branch that you are on; what you leave uncommitted is committed for you when you end, \
+         but for files that git ignores. Do not push, do not switch or make branches, and do not rewrite commits that \
+         you found."
+    } else {
+        "Do not commit, push, or make branches: what you leave in the files is collected when you end."
+    }
 }
 
 const fn permissions(permissions: Permissions) -> &'static str {

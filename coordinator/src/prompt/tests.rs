@@ -186,6 +186,16 @@ fn what_a_workspace_holds_is_told_as_it_is() {
         (WorkspaceKind::Dir, 3, failed, true, "What the failed attempt changed since then is not in it"),
         (WorkspaceKind::Dir, 3, failed, false, "holds nothing of the earlier attempts"),
         (WorkspaceKind::None, 2, LastAttempt::SentBack, false, "nothing of it is kept"),
+        (WorkspaceKind::Git, 1, LastAttempt::None, false, "a git worktree of the project, for you alone."),
+        (
+            WorkspaceKind::Git,
+            2,
+            LastAttempt::SentBack,
+            true,
+            "files hold git's marks of a conflict: resolve each",
+        ),
+        (WorkspaceKind::Git, 1, LastAttempt::None, false, "what you leave uncommitted is committed for you"),
+        (WorkspaceKind::Dir, 1, LastAttempt::None, false, "Do not commit, push, or make branches"),
     ] {
         plan.project.workspace = workspace;
         let brief = TaskBrief { attempt, last, own_result_present, ..first(&plan, "T1-01") };

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use wavegate_engine::{
     Digest, Input, PlanId, Reply, Resolve,
     estimate::{Estimates, estimates},
-    spec::{Budget, PlanSpec},
+    spec::{Budget, PlanSpec, ProjectSpec, WorkspaceKind},
 };
 use wavegate_proto::v1;
 
@@ -93,6 +93,7 @@ impl v1::plan_service_server::PlanService for PlanDesk {
             return Err(status::invalid_lines(&lines, "CheckPlan names all of them"));
         };
         let base = self.base_tree(&request.base_tree)?;
+        place_repository(&mut spec.project, request.repository, request.base)?;
         spec.budget.tokens = request.budget_tokens.or(spec.budget.tokens);
         spec.budget.micro_usd = request.budget_micro_usd.or(spec.budget.micro_usd);
         let submission = Submission { spec, source, file_name, base, by: by(request.by) };
@@ -263,6 +264,37 @@ fn check_budget(request: &v1::SubmitPlanRequest) -> Result<(), Status> {
     let micro_usd =
         request.budget_micro_usd.map(|micro| convert::money("budget_micro_usd", micro)).transpose();
     tokens.and(micro_usd).map(drop).map_err(|error| status::invalid(error.to_string()))
+}
+
+/// Puts what the client has resolved in the place of what the file says. Workers have no folder that a relative path
+/// could be seen from.
+fn place_repository(project: &mut ProjectSpec, repository: String, base: String) -> Result<(), Status> {
+    if project.workspace != WorkspaceKind::Git {
+        let given =
+            [("repository", repository), ("base", base)].into_iter().find(|(_, text)| !text.is_empty());
+        return given.map_or(Ok(()), |(field, _)| {
+            Err(status::invalid(format!("`{field}`: the plan's workspace is not git; expected nothing")))
+        });
+    }
+    if !repository.is_empty() {
+        planfile::check_repository(&repository)
+            .map_err(|problem| status::invalid(format!("`repository`: {problem}")))?;
+        project.repo = Some(repository);
+    }
+    if !base.is_empty() {
+        planfile::check_revision(&base).map_err(|problem| status::invalid(format!("`base`: {problem}")))?;
+        project.base = Some(base);
+    }
+    match &project.repo {
+        Some(repo) if planfile::is_relative(repo) => Err(status::invalid(format!(
+            "`repository`: the plan names {repo:?}, which only its own client can resolve; expected an absolute path or a URL"
+        ))),
+        Some(_) => Ok(()),
+        None => Err(status::invalid(
+            "`repository`: the plan works on the repository that holds its file, which only its own client knows; \
+             expected an absolute path or a URL",
+        )),
+    }
 }
 
 /// Reads a plan file off the async threads: a large one takes a while. Gives the text back.

@@ -81,11 +81,15 @@ fn check_places(plan: &PlanSnapshot) -> Result<()> {
         .shape
         .tasks
         .iter()
-        .all(|task| is_wave(task.wave) && task.depends_on.iter().all(|before| is_task(*before)));
+        .all(|task| is_wave(task.wave) && task.depends_on.iter().all(|before| is_task(*before)))
+        && plan.tasks.iter().all(|task| task.built_on.iter().all(|before| is_task(*before)));
     let leases_fit = plan.leases.iter().all(|lease| {
         let task_fits = match lease.work {
             LeaseWork::Task { task, .. } => is_task(task),
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => true,
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => true,
         };
         is_wave(lease.wave) && task_fits
     });
@@ -102,9 +106,10 @@ fn leases(sql: &Connection, plan: PlanId, tasks: &[TaskRow]) -> Result<Vec<Lease
         LeaseWork::Task { task, attempt } => {
             row.state.is_open() || tasks.get(task.at()).is_some_and(|task| task.attempt == attempt)
         }
-        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
-            row.state.is_open()
-        }
+        LeaseWork::Integrate
+        | LeaseWork::Validate { .. }
+        | LeaseWork::Coordinate { .. }
+        | LeaseWork::Publish { .. } => row.state.is_open(),
     };
     Ok(rows.into_iter().filter(keep).collect())
 }

@@ -145,6 +145,7 @@ pub(super) fn task_row(row: &Row<'_>) -> Result<TaskRow> {
         awaits_counsel: awaits_counsel(row)?,
         spent: usage(row, "spent")?,
         budget: budget(row)?,
+        built_on: json::<Vec<u32>>(row, "built_on")?.into_iter().map(TaskIx).collect(),
         result: task_result(row)?,
         own: own_work(row)?,
     })
@@ -182,6 +183,7 @@ pub(super) fn lease_row(row: &Row<'_>) -> Result<LeaseRow> {
         }
         LeaseKind::Integrate => LeaseWork::Integrate,
         LeaseKind::Validate => LeaseWork::Validate { candidate: parsed(row, "candidate")? },
+        LeaseKind::Publish => LeaseWork::Publish { candidate: parsed(row, "candidate")? },
         LeaseKind::Coordinate => LeaseWork::Coordinate {
             purpose: word(row, "purpose", Purpose::from_word)?,
             tier: word(row, "tier", Tier::from_word)?,

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, named_params};
 use wavegate_engine::{
-    Counsel, Digest, Finding, LeaseRow, LeaseWork, Outcome, PlanId, Purpose, TaskIx, WaveIx, WorkBrief,
-    WorkerId,
+    Counsel, Digest, Finding, LeaseRow, LeaseWork, Outcome, PlanId, Purpose, TaskIx, VerdictSource, WaveIx,
+    WorkBrief, WorkerId,
     spec::{PlanSpec, TaskSpec, WaveSpec},
 };
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::driver::{
     LastAttempt, ResultToIntegrate, StoreError, TaskOutput, TaskStory, TaskToCheck, TaskToCounsel, Work,
-    WorkBody,
+    WorkBody, approval_words,
 };
 
 /// A task with all that its agent would be told now.
@@ -50,6 +50,12 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
                 results.iter().map(|result| to_integrate(sql, lease.plan, result)).collect::<Result<_>>()?;
             WorkBody::Integrate { base: *base, results }
         }
+        (WorkBrief::Publish { base, candidate }, LeaseWork::Publish { .. }) => WorkBody::Publish {
+            base: *base,
+            candidate: *candidate,
+            verdict: approval(sql, lease.plan, lease.wave)?,
+            tasks: outputs(sql, lease.plan, lease.wave)?,
+        },
         (WorkBrief::Validate { candidate, tasks, by_agent }, LeaseWork::Validate { .. }) => {
             WorkBody::Validate {
                 candidate: *candidate,
@@ -76,6 +82,7 @@ pub(super) fn load_work(sql: &Connection, lease: &LeaseRow, brief: &WorkBrief) -
             WorkBrief::Task { .. }
             | WorkBrief::Integrate { .. }
             | WorkBrief::Validate { .. }
+            | WorkBrief::Publish { .. }
             | WorkBrief::Coordinate { .. },
             _,
         ) => {
@@ -226,8 +233,13 @@ fn to_integrate(
     result: &wavegate_engine::IntegrateResult,
 ) -> Result<ResultToIntegrate> {
     let key = |task: &TaskIx| Ok(task_spec(sql, plan, *task)?.key);
+    let TaskOutput { key: own, title, summary, .. } = output(sql, plan, result.task)?;
     Ok(ResultToIntegrate {
-        key: key(&result.task)?,
+        key: own,
+        title,
+        summary,
+        attempt: result.attempt,
+        lease: result.lease,
         changes: result.changes,
         base: result.base,
         built_on: result.built_on.iter().map(key).collect::<Result<_>>()?,
@@ -237,6 +249,25 @@ fn to_integrate(
 fn to_check(sql: &Connection, plan: PlanId, task: TaskIx, changes: Option<Digest>) -> Result<TaskToCheck> {
     let (claim, output_json) = claim(sql, plan, task)?;
     Ok(TaskToCheck { spec: task_spec(sql, plan, task)?, claim, output_json, changes })
+}
+
+/// By whose word the wave's candidate is published.
+fn approval(sql: &Connection, plan: PlanId, wave: WaveIx) -> Result<String> {
+    let statement = include_str!("verdict/select_approval.sql");
+    let found = all(sql, statement, [plan.0, i64::from(wave.0)], |row| {
+        let (judge, note): (String, String) = (get(row, "judge")?, get(row, "note")?);
+        let source = word(row, "source", VerdictSource::from_word)?;
+        Ok(approval_words(source, number(row, "round")?, &judge, &note))
+    })?;
+    one(found, "approval")
+}
+
+/// What the tasks of a wave gave.
+fn outputs(sql: &Connection, plan: PlanId, wave: WaveIx) -> Result<Vec<TaskOutput>> {
+    let statement =
+        "SELECT ix FROM wg_tasks WHERE plan_id = ?1 AND wave_ix = ?2 AND state = 'submitted' ORDER BY ix";
+    let tasks = all(sql, statement, [plan.0, i64::from(wave.0)], |row| Ok(TaskIx(number(row, "ix")?)))?;
+    tasks.into_iter().map(|task| output(sql, plan, task)).collect()
 }
 
 /// What the newest accepted result of a task says of itself.

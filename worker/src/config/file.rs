@@ -62,6 +62,9 @@ pub(super) struct Settings {
     pub(super) role: Option<Vec<Role>>,
     pub(super) label: Option<Vec<String>>,
     pub(super) allow_runner: Option<Vec<String>>,
+    pub(super) allow_repo: Option<Vec<String>>,
+    pub(super) git_dir: Option<PathBuf>,
+    pub(super) git_config: Option<PathBuf>,
     pub(super) allow_full: Option<bool>,
     /// A section `[runner.NAME]` each.
     pub(super) runner: Option<Sections>,

@@ -43,6 +43,17 @@ pub struct Flags {
     #[arg(long, value_name = "RUNNER", env = "WAVEGATE_ALLOW_RUNNER", value_delimiter = ',', global = true,
           value_parser = NonEmptyStringValueParser::new())]
     allow_runner: Vec<String>,
+    /// What the path or URL of a repository must begin with to be worked on [default: every repository]
+    #[arg(long, value_name = "PREFIX", env = "WAVEGATE_ALLOW_REPO", value_delimiter = ',',
+          value_parser = NonEmptyStringValueParser::new())]
+    allow_repo: Vec<String>,
+    /// Where repositories are kept; workers of one host may share it [default: STATE_DIR/git]
+    #[arg(long, value_name = "DIR", env = "WAVEGATE_GIT_DIR")]
+    git_dir: Option<PathBuf>,
+    /// A file in git's own form that stands in the place of ~/.gitconfig: credential helpers, user.name ... [default:
+    /// none, and no configuration of a user is read]
+    #[arg(long, value_name = "FILE", env = "WAVEGATE_GIT_CONFIG")]
+    git_config: Option<PathBuf>,
     /// Give agents all permissions where a plan asks for it; adds the label permissions=full
     #[arg(long, env = "WAVEGATE_ALLOW_FULL", global = true)]
     allow_full: bool,
@@ -98,6 +109,9 @@ impl Flags {
             role: if self.role.is_empty() { file.role } else { Some(self.role) },
             label: list(self.label, file.label),
             allow_runner: list(self.allow_runner, file.allow_runner),
+            allow_repo: list(self.allow_repo, file.allow_repo),
+            git_dir: self.git_dir.or(file.git_dir),
+            git_config: self.git_config.or(file.git_config),
             allow_full: self.allow_full.then_some(true).or(file.allow_full),
             runner: file.runner,
             log_limit: self.log_limit.or(file.log_limit),
@@ -167,6 +181,9 @@ impl Settings {
         if let Some(roles) = self.role {
             config.roles = roles;
         }
+        config.allow_repos = self.allow_repo.or(config.allow_repos.take());
+        config.git_dir = self.git_dir.or(config.git_dir.take());
+        config.git_config = self.git_config.or(config.git_config.take());
         if let Some(runners) = self.allow_runner {
             config.runners = Some(runners);
         }

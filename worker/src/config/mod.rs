@@ -50,6 +50,13 @@ pub struct WorkerConfig {
     pub labels: Vec<String>,
     /// The runners that its operator allows; None: every one that is found.
     pub runners: Option<Vec<String>>,
+    /// What the locations of repositories begin with that its operator allows; None: all.
+    pub allow_repos: Option<Vec<String>>,
+    /// Where repositories are kept, beside other workers of the host that are told the same; None: `git` in the
+    /// state directory.
+    pub git_dir: Option<PathBuf>,
+    /// A file in git's form in the place of a user's configuration; None: nothing is configured.
+    pub git_config: Option<PathBuf>,
     /// Whether an agent may be given all permissions.
     pub allow_full: bool,
     /// What the operator says about runners, by name.
@@ -125,12 +132,22 @@ impl WorkerConfig {
             roles: vec![Role::Executor, Role::Thor, Role::Coordinator],
             labels: default_labels(),
             runners: None,
+            allow_repos: None,
+            git_dir: None,
+            git_config: None,
             allow_full: false,
             runner_settings: BTreeMap::new(),
             log_limit: DEFAULT_LOG_LIMIT,
             // Names this program even when its file was replaced since.
             supervisor: PathBuf::from("/proc/self/exe"),
         }
+    }
+}
+
+impl WorkerConfig {
+    /// Where repositories are kept.
+    pub fn git_dir(&self) -> PathBuf {
+        self.git_dir.clone().unwrap_or_else(|| self.state_dir.join("git"))
     }
 }
 

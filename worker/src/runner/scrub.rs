@@ -100,7 +100,7 @@ impl Scrubber {
             texts.extend(verdict.gates.iter_mut().map(|gate| &mut gate.notes));
             texts.extend(verdict.evidence.iter_mut().map(|evidence| &mut evidence.output_tail));
         }
-        findings.extend(&mut report.conflicts);
+        texts.extend(report.conflicts.iter_mut().map(|conflict| &mut conflict.text));
         findings.extend(&mut report.findings);
         texts.extend(findings.into_iter().map(|finding| &mut finding.text));
         if let Some(counsel) = &mut report.counsel {
@@ -239,8 +239,8 @@ mod tests {
             summary: text(),
             output_tail: text(),
             output_json: text(),
-            findings: vec![finding.clone()],
-            conflicts: vec![finding],
+            findings: vec![finding],
+            conflicts: vec![v1::Conflict { text: text(), ..v1::Conflict::default() }],
             verdict: Some(verdict),
             counsel: Some(v1::Counsel { note: text(), tasks }),
             ..v1::Report::default()

@@ -53,6 +53,7 @@ impl Held {
             (Ending::Cancelled, None) => (v1::ReleaseReason::Cancelled, String::new()),
             (Ending::Fenced, None) => (v1::ReleaseReason::SelfFenced, String::new()),
             (Ending::Unable(note), None) => (v1::ReleaseReason::Unable, note),
+            (Ending::OutOfReach(note), None) => (v1::ReleaseReason::Repository, note),
         };
         Some(Answer::Released { lease_id: lease_id.clone(), reason, note: shortened(note) })
     }

@@ -13,6 +13,7 @@ use wavegate_proto::v1;
 use super::effect::Assignment;
 use crate::blobs::{BlobError, BlobStore};
 use crate::digest::Digest;
+use crate::git::Stores;
 use crate::lease::LeaseId;
 use crate::runner::{Registry, scrub::Scrubber};
 use crate::work::{self, Ending, LogSink, WorkContext};
@@ -43,6 +44,7 @@ pub(crate) struct Surroundings {
     pub(crate) supervisor: PathBuf,
     pub(crate) runners: Arc<Registry>,
     pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) stores: Stores,
     pub(crate) perform: Arc<dyn Perform>,
 }
 
@@ -123,6 +125,7 @@ impl Jobs {
             supervisor: self.surroundings.supervisor.clone(),
             kill_grace: Duration::from_millis(assignment.kill_grace_ms),
             blobs: Arc::clone(&self.surroundings.blobs),
+            stores: self.surroundings.stores.clone(),
             log,
             deadline: wires.deadline.subscribe(),
             cancel: wires.cancel.subscribe(),
@@ -187,7 +190,7 @@ fn forbidden(work: &v1::Work, runners: &Registry) -> Option<String> {
             agent(&validate.agent).into_iter().chain(["shell".to_owned()]).collect()
         }
         v1::work::Body::Coordinate(coordinate) => agent(&coordinate.agent).into_iter().collect(),
-        v1::work::Body::Integrate(_) => return None,
+        v1::work::Body::Integrate(_) | v1::work::Body::Publish(_) => return None,
     };
     let has = runners.names();
     let needed = needed.iter().find(|needed| !has.contains(needed))?;

@@ -17,6 +17,7 @@ pub(super) fn described(body: &v1::grant::Body) -> String {
         }
         Some(v1::work::Body::Integrate(_)) => format!("integration of {wave} of {plan}"),
         Some(v1::work::Body::Validate(_)) => format!("validation of {wave} of {plan}"),
+        Some(v1::work::Body::Publish(_)) => format!("publication of {wave} of {plan}"),
         Some(v1::work::Body::Coordinate(_)) => format!("coordination of {wave} of {plan}"),
         None => "unknown work".to_owned(),
     }

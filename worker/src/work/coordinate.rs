@@ -11,8 +11,9 @@ use super::{
     agent::{self, Place},
     failed, report_of,
     task::{report_of_agent, sorted, told},
+    workspace,
 };
-use crate::{runner::environment, workspace::Workspace};
+use crate::runner::environment;
 
 /// The form of the answer.
 #[derive(Deserialize)]
@@ -43,11 +44,7 @@ async fn counsel_of(
     let Some(ask) = &counsel.agent else {
         return Err(Ending::Unable("the grant names no agent to ask".to_owned()));
     };
-    let start = counsel.workspace.clone().unwrap_or_default();
-    let make =
-        Workspace::make(&context.state_dir, &context.lease_id, "counsel", &start, context.blobs.as_ref());
-    let workspace =
-        context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
+    let workspace = workspace(context, "counsel", counsel.workspace.as_ref()).await?;
     let env = environment::of_command(sorted(&work.vars), &[], told(work, context, "")).map_err(failed)?;
     let aside = workspace.aside_folder("agent").map_err(failed)?;
     let limit = (counsel.timeout_ms > 0).then(|| Duration::from_millis(counsel.timeout_ms));

@@ -1,4 +1,6 @@
-//! Integration: the candidate of a wave, built from scratch.
+//! Integration: the candidate of a wave, built from scratch of trees; of a repository `repository` does it.
+
+pub(super) mod repository;
 
 use wavegate_proto::v1;
 
@@ -9,7 +11,14 @@ use crate::{
     workspace::{WorkspaceError, fetch_changes, fetch_tree},
 };
 
-pub(super) async fn perform(work: v1::IntegrateWork, context: &WorkContext) -> Ending {
+pub(super) async fn perform(work: &v1::Work, integrate: v1::IntegrateWork, context: &WorkContext) -> Ending {
+    if integrate.repository.is_some() {
+        return repository::perform(work, &integrate, context).await;
+    }
+    perform_on_trees(integrate, context).await
+}
+
+async fn perform_on_trees(work: v1::IntegrateWork, context: &WorkContext) -> Ending {
     match context.guard(join(&work, context.blobs.as_ref())).await {
         Ok(Ok(report)) => report_of(report),
         Ok(Err(error)) => failed(format!("cannot integrate: {error}")),
@@ -54,9 +63,10 @@ async fn join(work: &v1::IntegrateWork, blobs: &dyn BlobStore) -> Result<v1::Rep
     }
 }
 
-fn finding(conflict: Conflict) -> v1::Finding {
+fn finding(conflict: Conflict) -> v1::Conflict {
     let Conflict { key, path, clash, other } = conflict;
     let path = inline(&path);
+    let with = other.iter().cloned().collect();
     let text = match (clash, other) {
         (Clash::Content, Some(other)) => {
             format!("changes {path}, which {other} of the same wave changes differently")
@@ -70,7 +80,7 @@ fn finding(conflict: Conflict) -> v1::Finding {
             format!("makes {path}, which cannot be beside {other_path} of {who}: one is the other's folder")
         }
     };
-    v1::Finding { task: key, text }
+    v1::Conflict { task: key, text, with }
 }
 
 #[cfg(test)]

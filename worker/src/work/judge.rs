@@ -15,10 +15,12 @@ use super::{
     failed,
     quotation::{fenced, inline},
     task::{report_of_agent, sorted, told},
+    workspace,
 };
 use crate::{
+    digest::DigestError,
     runner::environment,
-    workspace::{Workspace, fetch_changes},
+    workspace::{Workspace, WorkspaceError, fetch_changes},
 };
 
 /// Paths of a task's result that are named to the agent; it can see the others itself.
@@ -27,6 +29,8 @@ const MOST_PATHS: usize = 200;
 /// case.
 const ALL_OUTPUT: usize = 128 * 1024;
 const LEAST_OUTPUT: usize = 256;
+/// So much of what all tasks changed in a repository is shown; the rest it can see itself.
+const ALL_DIFFS: usize = 192 * 1024;
 /// An agent that judges is given this long where no task has a longer time.
 const LEAST_TIME: Duration = Duration::from_secs(30 * 60);
 
@@ -78,15 +82,12 @@ pub(super) async fn judge(
     ran: v1::Verdict,
     context: &WorkContext,
 ) -> Result<v1::Report, Ending> {
-    let start = validate.workspace.clone().unwrap_or_default();
-    let make =
-        Workspace::make(&context.state_dir, &context.lease_id, "judge", &start, context.blobs.as_ref());
-    let workspace =
-        context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
+    let workspace = workspace(context, "judge", validate.workspace.as_ref()).await?;
     // What tasks ask for by name is for their commands: a judge needs no secret.
     let env = environment::of_command(sorted(&work.vars), &[], told(work, context, "")).map_err(failed)?;
     let aside = workspace.aside_folder("agent").map_err(failed)?;
-    let prompt = format!("{}\n\n{}", ask.prompt.trim_end(), evidence(validate, &ran, context).await?);
+    let prompt =
+        format!("{}\n\n{}", ask.prompt.trim_end(), evidence(validate, &ran, &workspace, context).await?);
     // A judge has no part in any talk before.
     let ask = v1::AgentWork { prompt, resume_session: String::new(), ..ask.clone() };
     let limit = Duration::from_millis(validate.timeout_ms).max(LEAST_TIME);
@@ -183,6 +184,7 @@ fn verdict(answer: Answer, ran: v1::Verdict, keys: &[&str]) -> v1::Verdict {
 async fn evidence(
     validate: &v1::ValidateWork,
     ran: &v1::Verdict,
+    workspace: &Workspace,
     context: &WorkContext,
 ) -> Result<String, Ending> {
     let mut text = "# Evidence: the verify commands, run just now\n".to_owned();
@@ -209,8 +211,16 @@ async fn evidence(
             text.push_str("- nothing\n");
             continue;
         }
+        let wrong = |error: WorkspaceError| failed(format!("the changes of {}: {error}", task.key));
+        let digest = task.changes.parse().map_err(|error: DigestError| wrong(error.into()))?;
+        let most = (ALL_DIFFS / validate.tasks.len()).max(LEAST_OUTPUT);
+        let diff = context.guard(workspace.diff_of(digest, context.blobs.as_ref(), most)).await?;
+        if let Some(diff) = diff.map_err(wrong)? {
+            text.push_str(&fenced(&diff));
+            continue;
+        }
         let fetched = context.guard(fetch_changes(&task.changes, context.blobs.as_ref())).await?;
-        let changes = fetched.map_err(|error| failed(format!("the changes of {}: {error}", task.key)))?;
+        let changes = fetched.map_err(wrong)?;
         for (path, node) in changes.paths.iter().take(MOST_PATHS) {
             let how = if node.is_some() { "written" } else { "deleted" };
             text.push_str(&format!("- {how} {}\n", inline(path)));

@@ -7,6 +7,7 @@ mod command;
 mod coordinate;
 mod integrate;
 mod judge;
+mod publish;
 mod quotation;
 mod task;
 mod validate;
@@ -18,8 +19,10 @@ use wavegate_proto::v1;
 
 use crate::{
     blobs::BlobStore,
+    git::Stores,
     runner::{Registry, environment, scrub},
     supervisor::Right,
+    workspace::Workspace,
 };
 
 pub use crate::supervisor::boottime_ms;
@@ -36,6 +39,8 @@ pub struct WorkContext {
     pub supervisor: PathBuf,
     pub kill_grace: Duration,
     pub blobs: Arc<dyn BlobStore>,
+    /// The repositories of this host.
+    pub stores: Stores,
     pub log: Arc<dyn LogSink>,
     /// The agents that this worker has.
     pub runners: Arc<Registry>,
@@ -67,6 +72,8 @@ pub enum Ending {
     Fenced,
     /// This worker cannot do such work.
     Unable(String),
+    /// This worker cannot reach the plan's repository; others may.
+    OutOfReach(String),
 }
 
 /// Performs the work.
@@ -92,8 +99,9 @@ pub async fn perform(work: v1::Work, mut context: WorkContext) -> Ending {
     context.scrubber = scrub::Scrubber::of_names(secrets(&body, &context.runners).iter().map(String::as_str));
     let mut ending = match body {
         v1::work::Body::Task(task) => task::perform(&work, task, &context).await,
-        v1::work::Body::Integrate(integrate) => integrate::perform(integrate, &context).await,
+        v1::work::Body::Integrate(integrate) => integrate::perform(&work, integrate, &context).await,
         v1::work::Body::Validate(validate) => validate::perform(&work, validate, &context).await,
+        v1::work::Body::Publish(publish) => publish::perform(&work, publish, &context).await,
         v1::work::Body::Coordinate(coordinate) => coordinate::perform(&work, coordinate, &context).await,
     };
     if let Ending::Report(report) = &mut ending {
@@ -109,7 +117,7 @@ fn secrets(body: &v1::work::Body, runners: &Registry) -> Vec<String> {
         v1::work::Body::Task(task) => (task.env.as_slice(), &task.agent),
         v1::work::Body::Validate(validate) => (validate.env.as_slice(), &validate.agent),
         v1::work::Body::Coordinate(coordinate) => (&[][..], &coordinate.agent),
-        v1::work::Body::Integrate(_) => (&[][..], &None),
+        v1::work::Body::Integrate(_) | v1::work::Body::Publish(_) => (&[][..], &None),
     };
     let asked = env.iter().filter(|name| !environment::is_inherited(name)).cloned();
     let installed = agent.as_ref().and_then(|agent| runners.get(&agent.runner));
@@ -180,6 +188,27 @@ fn failed(summary: impl ToString) -> Ending {
         summary: summary.to_string(),
         ..v1::Report::default()
     })
+}
+
+/// A workspace for the lease; `name` tells several of one lease apart.
+async fn workspace(
+    context: &WorkContext,
+    name: &str,
+    start: Option<&v1::Workspace>,
+) -> Result<Workspace, Ending> {
+    let start = start.cloned().unwrap_or_default();
+    let blobs = context.blobs.as_ref();
+    let make = Workspace::make(&context.state_dir, &context.lease_id, name, &start, blobs, &context.stores);
+    match context.guard(make).await? {
+        Ok(workspace) => {
+            for note in workspace.notes() {
+                context.log.append(format!("wavegate: {note}\n").as_bytes());
+            }
+            Ok(workspace)
+        }
+        Err(error) if error.is_out_of_reach() => Err(Ending::OutOfReach(error.to_string())),
+        Err(error) => Err(failed(format!("cannot make the workspace: {error}"))),
+    }
 }
 
 /// The report as it is sent: its summary is one line for people.

@@ -10,12 +10,11 @@ use super::{
     agent::{self, Asked, Place},
     command,
     command::Ran,
-    failed, report_of,
+    failed, report_of, workspace,
 };
 use crate::{
-    blobs::Blob,
     runner::{environment, result_file, shell, usage_of},
-    workspace::Workspace,
+    workspace::{Kept, Workspace, WorkspaceError},
 };
 
 pub(super) async fn perform(work: &v1::Work, task: v1::TaskWork, context: &WorkContext) -> Ending {
@@ -34,10 +33,7 @@ async fn try_perform(
     task: &v1::TaskWork,
     context: &WorkContext,
 ) -> Result<v1::Report, Ending> {
-    let start = task.workspace.clone().unwrap_or_default();
-    let make = Workspace::make(&context.state_dir, &context.lease_id, "task", &start, context.blobs.as_ref());
-    let workspace =
-        context.guard(make).await?.map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
+    let workspace = workspace(context, "task", task.workspace.as_ref()).await?;
     let env = environment_of(work, task, context, &workspace)?;
     let aside = workspace.aside_folder("agent").map_err(failed)?;
     let mut attempt =
@@ -56,8 +52,10 @@ async fn try_perform(
     if is_kept {
         // One that may only look changes nothing, whatever it was denied.
         let may_change = task.agent.as_ref().is_none_or(|agent| agent.permissions() != v1::Permissions::Read);
-        let changes_count = start.kind() == v1::WorkspaceKind::Dir && may_change;
-        return keep(context, workspace, changes_count, report).await;
+        let kind = task.workspace.as_ref().map(v1::Workspace::kind).unwrap_or_default();
+        let changes_count = matches!(kind, v1::WorkspaceKind::Dir | v1::WorkspaceKind::Git) && may_change;
+        let message = format!("{}: changes of attempt {}", task.key, task.attempt);
+        return keep(context, workspace, &message, changes_count, report).await;
     }
     workspace.remove().await;
     Ok(report)
@@ -187,25 +185,29 @@ fn is_interruption(outcome: v1::Outcome) -> bool {
         | v1::Outcome::Denied
         | v1::Outcome::Refused
         | v1::Outcome::Nonsense
+        | v1::Outcome::TargetMoved
         | v1::Outcome::BadCredentials => false,
     }
 }
+
+/// The claim of a command that printed nothing.
+pub(super) const NO_OUTPUT: &str = "no output";
 
 /// Stores what the task changed.
 async fn keep(
     context: &WorkContext,
     workspace: Workspace,
+    message: &str,
     keeps_changes: bool,
     mut report: v1::Report,
 ) -> Result<v1::Report, Ending> {
-    let (workspace, changes) = context.guard(workspace.changes()).await?;
-    match changes {
+    let (workspace, kept) = context.guard(workspace.result(message)).await?;
+    match kept {
         Err(error) => fail_success(&mut report, format!("the result: {error}")),
-        Ok((changes, mut blobs)) if !changes.is_empty() => {
-            let encoded = Blob::of_bytes(changes.encode());
-            report.changes = encoded.digest().to_string();
-            report.changed_files = u32::try_from(changes.paths.len()).unwrap_or(u32::MAX);
-            blobs.push(encoded);
+        Ok(Kept { result: Some(result), files, mut blobs }) => {
+            report.changes = result.digest().to_string();
+            report.changed_files = files;
+            blobs.push(result);
             // No process runs any more, so there is nothing to fence: while the coordinator is away the
             // finished work waits for it, and a late result may still be within its right.
             let published = tokio::select! {
@@ -225,7 +227,13 @@ async fn keep(
             let first = report.findings.first().map(|finding| finding.text.clone()).unwrap_or_default();
             report.summary = format!("it changed nothing, and was denied: {first}");
         }
-        Ok(_) => {}
+        Ok(_) => {
+            let is_versioned = workspace.as_ref().is_some_and(Workspace::is_versioned);
+            if is_versioned && keeps_changes && report.outcome() == v1::Outcome::Succeeded {
+                report.summary =
+                    format!("{} (no file changed)", report.summary.lines().next().unwrap_or_default());
+            }
+        }
     }
     if let Some(workspace) = workspace {
         workspace.remove().await;
@@ -256,6 +264,7 @@ fn environment_of(
     let mut told = told(work, context, &task.key);
     told.push(("WAVEGATE_ATTEMPT", task.attempt.to_string()));
     told.push(("WAVEGATE_RESULT", workspace.aside("result.json").display().to_string()));
+    told.extend(cache_of(workspace).map_err(failed)?);
     if !task.findings.is_empty() {
         let path = workspace.aside("findings.json");
         write_findings(&path, &task.findings)
@@ -277,6 +286,11 @@ pub(super) fn told(work: &v1::Work, context: &WorkContext, task: &str) -> Vec<(&
     ]
 }
 
+/// Where commands on a repository keep what they need again.
+pub(super) fn cache_of(workspace: &Workspace) -> Result<Option<(&'static str, String)>, WorkspaceError> {
+    Ok(workspace.cache()?.map(|folder| ("WAVEGATE_CACHE", folder.display().to_string())))
+}
+
 pub(super) fn sorted(vars: &HashMap<String, String>) -> std::collections::BTreeMap<&String, &String> {
     vars.iter().collect()
 }
@@ -293,7 +307,7 @@ fn first_line(text: &str) -> &str {
 
 /// The claim of a command that says nothing else: the last line that it printed.
 fn last_line(tail: &str) -> String {
-    let line = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim();
+    let line = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(NO_OUTPUT).trim();
     line.to_owned()
 }
 

@@ -14,9 +14,10 @@ use super::{
     Ending, WorkContext, command, failed, judge,
     quotation::inline,
     report_of,
-    task::{sorted, told},
+    task::{cache_of, sorted, told},
+    workspace,
 };
-use crate::{runner::environment, workspace::Workspace};
+use crate::runner::environment;
 
 pub(super) async fn perform(work: &v1::Work, validate: v1::ValidateWork, context: &WorkContext) -> Ending {
     match judge(work, &validate, context).await {
@@ -81,15 +82,10 @@ impl Check<'_> {
         name: &str,
         verdict: &mut v1::Verdict,
     ) -> Result<(), Ending> {
-        let start = validate.workspace.clone().unwrap_or_default();
-        let make =
-            Workspace::make(&context.state_dir, &context.lease_id, name, &start, context.blobs.as_ref());
-        let workspace = context
-            .guard(make)
-            .await?
-            .map_err(|error| failed(format!("cannot make the workspace: {error}")))?;
-        let env = environment::of_command(sorted(&work.vars), &validate.env, told(work, context, self.key))
-            .map_err(failed)?;
+        let workspace = workspace(context, name, validate.workspace.as_ref()).await?;
+        let mut told = told(work, context, self.key);
+        told.extend(cache_of(&workspace).map_err(failed)?);
+        let env = environment::of_command(sorted(&work.vars), &validate.env, told).map_err(failed)?;
         let limit = (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms));
         for command in self.setup.iter().chain(self.verify) {
             context.log.append(format!("$ {command}\n").as_bytes());

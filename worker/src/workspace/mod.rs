@@ -1,5 +1,10 @@
 //! The directory that a lease works in. Owns its place, `STATE/work/LEASE/`, its making from trees
-//! and its removal; what is left of an earlier start is removed at the next one.
+//! and its removal; what is left of an earlier start is removed at the next one. Of a repository the files are
+//! in a worktree of the pool (`git`), and only what stands beside them is here.
+
+mod versioned;
+
+pub(crate) use versioned::ensured;
 
 use std::{
     fs, io,
@@ -11,6 +16,7 @@ use wavegate_proto::v1;
 use crate::{
     blobs::{Blob, BlobError, BlobStore},
     digest::{Digest, DigestError},
+    git::{GitError, Stores},
     tree::{Changes, DiskError, Snapshot, Tree, TreeError, diff, materialise},
 };
 
@@ -27,10 +33,20 @@ pub enum WorkspaceError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Digest(#[from] DigestError),
-    #[error("this worker has no workspaces of this kind; it has dir and none")]
+    #[error("this worker has no workspaces of this kind; it has dir, git and none")]
     Kind,
+    #[error(transparent)]
+    Git(#[from] GitError),
     #[error("making the workspace was broken off")]
     BrokenOff,
+}
+
+impl WorkspaceError {
+    /// Whether another worker may well be able to make it.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Git(error) if error.is_out_of_reach())
+    }
 }
 
 /// How often artifacts that vanish from the cache between fetching and copying are fetched again.
@@ -48,6 +64,18 @@ pub struct Workspace {
     /// What its changes are counted from, where it started as more than that: with the task's own last
     /// result.
     origin: Option<Tree>,
+    /// Of a repository.
+    versioned: Option<versioned::Versioned>,
+}
+
+/// What was made in a workspace and is to be kept.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The encoded Changes or GitState; None where nothing changed, or nothing is kept.
+    pub result: Option<Blob>,
+    pub files: u32,
+    /// What the result names. They may name files in the workspace.
+    pub blobs: Vec<Blob>,
 }
 
 impl Workspace {
@@ -58,16 +86,18 @@ impl Workspace {
         name: &str,
         start: &v1::Workspace,
         blobs: &dyn BlobStore,
+        stores: &Stores,
     ) -> Result<Self, WorkspaceError> {
-        let is_kept = match start.kind() {
-            v1::WorkspaceKind::None => false,
-            v1::WorkspaceKind::Dir => true,
-            v1::WorkspaceKind::Git | v1::WorkspaceKind::Unspecified => return Err(WorkspaceError::Kind),
-        };
         let root = state_dir.join("work").join(lease_id).join(name);
-        let workspace = blocking(move || Self::empty(root)).await??;
-        if !is_kept {
-            return Ok(workspace);
+        let mut workspace = blocking(move || Self::empty(root)).await??;
+        match start.kind() {
+            v1::WorkspaceKind::None => return Ok(workspace),
+            v1::WorkspaceKind::Dir => {}
+            v1::WorkspaceKind::Git => {
+                workspace.versioned = Some(versioned::Versioned::make(start, blobs, stores).await?);
+                return Ok(workspace);
+            }
+            v1::WorkspaceKind::Unspecified => return Err(WorkspaceError::Kind),
         }
         let origin = start_tree(start, blobs).await?;
         if start.own.is_empty() {
@@ -84,7 +114,7 @@ impl Workspace {
         remove(&root);
         fs::create_dir_all(root.join("files"))
             .map_err(|source| WorkspaceError::Io { path: root.clone(), source })?;
-        Ok(Self { root, before: None, origin: None })
+        Ok(Self { root, before: None, origin: None, versioned: None })
     }
 
     async fn fill(mut self, tree: Tree, blobs: &dyn BlobStore) -> Result<Self, WorkspaceError> {
@@ -105,24 +135,14 @@ impl Workspace {
         }
     }
 
-    /// What was done in it since it was made, with the blobs of what is new; nothing where changes
-    /// are not kept. The blobs name files in the workspace.
-    pub async fn changes(self) -> (Option<Self>, Result<(Changes, Vec<Blob>), WorkspaceError>) {
+    /// What was made in it; `message` is for a commit of it. Nothing where changes are not kept.
+    pub async fn result(self, message: &str) -> (Option<Self>, Result<Kept, WorkspaceError>) {
+        if let Some(versioned) = &self.versioned {
+            let made = versioned.result(message, &self.aside("result.bundle")).await;
+            return (Some(self), made.map_err(WorkspaceError::from));
+        }
         let found = blocking(move || {
-            let changes = match &self.before {
-                Some(before) => diff(before, &self.files()).map(|(changes, blobs)| {
-                    let Some(origin) = &self.origin else { return (changes, blobs) };
-                    let mut now = before.tree.clone();
-                    for (path, node) in changes.paths {
-                        match node {
-                            Some(node) => drop(now.entries.insert(path, node)),
-                            None => drop(now.entries.remove(&path)),
-                        }
-                    }
-                    (origin.changes_to(&now), blobs)
-                }),
-                None => Ok((Changes::default(), Vec::new())),
-            };
+            let changes = self.changes();
             (self, changes)
         });
         match found.await {
@@ -131,15 +151,70 @@ impl Workspace {
         }
     }
 
+    /// Reads the directory.
+    fn changes(&self) -> Result<Kept, DiskError> {
+        let Some(before) = &self.before else { return Ok(Kept::default()) };
+        let (mut changes, blobs) = diff(before, &self.files())?;
+        if let Some(origin) = &self.origin {
+            let mut now = before.tree.clone();
+            for (path, node) in changes.paths {
+                match node {
+                    Some(node) => drop(now.entries.insert(path, node)),
+                    None => drop(now.entries.remove(&path)),
+                }
+            }
+            changes = origin.changes_to(&now);
+        }
+        let files = u32::try_from(changes.paths.len()).unwrap_or(u32::MAX);
+        let result = (!changes.is_empty()).then(|| Blob::of_bytes(changes.encode()));
+        Ok(Kept { result, files, blobs })
+    }
+
+    /// Whether it is of a repository.
+    #[must_use]
+    pub fn is_versioned(&self) -> bool {
+        self.versioned.is_some()
+    }
+
+    /// What people should know of how it began.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        self.versioned.as_ref().map_or(&[], versioned::Versioned::notes)
+    }
+
+    /// Where commands on the same repository keep what they need again; None without a repository.
+    pub fn cache(&self) -> Result<Option<PathBuf>, WorkspaceError> {
+        Ok(self.versioned.as_ref().map(versioned::Versioned::cache).transpose()?)
+    }
+
+    /// What a result changed, as people read it, at most so many bytes; None without a repository.
+    pub async fn diff_of(
+        &self,
+        result: Digest,
+        blobs: &dyn BlobStore,
+        most: usize,
+    ) -> Result<Option<String>, WorkspaceError> {
+        match &self.versioned {
+            None => Ok(None),
+            Some(versioned) => Ok(Some(versioned.diff_of(result, blobs, most).await?)),
+        }
+    }
+
     /// Removes it, without blocking the caller's thread.
-    pub async fn remove(self) {
+    pub async fn remove(mut self) {
+        if let Some(versioned) = self.versioned.take() {
+            versioned.release().await;
+        }
         let _ = blocking(move || drop(self)).await;
     }
 
     /// The directory that commands run in.
     #[must_use]
     pub fn files(&self) -> PathBuf {
-        self.root.join("files")
+        match &self.versioned {
+            Some(versioned) => versioned.files(),
+            None => self.root.join("files"),
+        }
     }
 
     /// A directory beside it, made if missing.
@@ -178,10 +253,18 @@ pub fn clear_leftovers(state_dir: &Path) {
 
 /// Removes a directory, also where a command took away its own right to write.
 fn remove(root: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
     if fs::remove_dir_all(root).is_ok() || !root.exists() {
         return;
     }
+    allow_writing(root);
+    if let Err(error) = fs::remove_dir_all(root) {
+        tracing::warn!("cannot remove {}: {error}", root.display());
+    }
+}
+
+/// Gives the folders and all below them back to their owner.
+pub(crate) fn allow_writing(root: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
@@ -189,9 +272,6 @@ fn remove(root: &Path) {
         folders.extend(
             entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
         );
-    }
-    if let Err(error) = fs::remove_dir_all(root) {
-        tracing::warn!("cannot remove {}: {error}", root.display());
     }
 }
 

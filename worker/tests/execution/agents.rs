@@ -150,7 +150,9 @@ impl Agents {
         };
         match wavegate_worker::work::perform(work, context).await {
             Ending::Report(report) => *report,
-            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => panic!("{other:?}"),
+            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_) | Ending::OutOfReach(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use wavegate_proto::v1;
 use wavegate_worker::{
     blobs::{Blob, BlobCache, BlobError, BlobStore},
     digest::Digest,
+    git::{Git, Stores},
     runner::{Registry, scrub::Scrubber},
     tree::{self, Tree},
     work::{Ending, LogSink, WorkContext, boottime_ms, perform},
@@ -122,6 +123,7 @@ impl Bench {
             supervisor: env!("CARGO_BIN_EXE_wavegate-worker").into(),
             kill_grace: self.kill_grace,
             blobs: self.blobs.clone(),
+            stores: Stores::new(self.path("git"), Git::new(None)),
             log: self.log.clone(),
             deadline: self.deadline.subscribe(),
             cancel: self.cancel.subscribe(),
@@ -147,7 +149,7 @@ impl Bench {
     pub(crate) async fn report(&self, task: v1::TaskWork) -> v1::Report {
         match self.perform(task).await {
             Ending::Report(report) => *report,
-            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => {
+            other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_) | Ending::OutOfReach(_)) => {
                 panic!("{other:?}\n{}", self.output())
             }
         }

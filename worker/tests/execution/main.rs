@@ -8,5 +8,6 @@ mod described;
 mod escapes;
 mod processes;
 mod real_claude;
+mod repositories;
 mod streams;
 mod work;

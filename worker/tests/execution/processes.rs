@@ -121,8 +121,8 @@ async fn what_ignores_term_is_killed_after_the_grace_and_the_rest_may_tidy_up() 
     let body = v1::work::Body::Task(task(&command, v1::WorkspaceKind::None));
     let work = v1::Work { body: Some(body), ..v1::Work::default() };
     let mut context = bench.context();
-    // Enough for a `touch` on a machine that is busy with other tests.
-    context.kill_grace = std::time::Duration::from_secs(3);
+    // Enough for a `touch` on a machine whose disk is busy with other tests.
+    context.kill_grace = std::time::Duration::from_secs(8);
     let (ending, ()) = tokio::join!(perform(work, context), async {
         until("the child", || child.exists()).await;
         bench.cancel.send_replace(true);

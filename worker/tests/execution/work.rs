@@ -14,8 +14,7 @@ fn dir_task(command: &str, base: &str) -> v1::TaskWork {
     let workspace = Some(v1::Workspace {
         kind: v1::WorkspaceKind::Dir.into(),
         base: base.to_owned(),
-        layers: vec![],
-        own: String::new(),
+        ..v1::Workspace::default()
     });
     v1::TaskWork { workspace, ..task(command, v1::WorkspaceKind::Dir) }
 }
@@ -24,7 +23,9 @@ async fn body(bench: &Bench, body: v1::work::Body) -> v1::Report {
     let work = v1::Work { body: Some(body), ..v1::Work::default() };
     match perform(work, bench.context()).await {
         Ending::Report(report) => *report,
-        other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_)) => panic!("{other:?}"),
+        other @ (Ending::Cancelled | Ending::Fenced | Ending::Unable(_) | Ending::OutOfReach(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -39,11 +40,18 @@ async fn changes_and_deletions_are_the_result_and_integrate_to_the_next_tree() {
         key: key.to_owned(),
         changes: report.changes.clone(),
         base: base.clone(),
-        built_on: vec![],
+        ..v1::TaskResult::default()
     };
     let results = vec![result("A", &first), result("B", &second)];
-    let joined =
-        body(&bench, v1::work::Body::Integrate(v1::IntegrateWork { base: base.clone(), results })).await;
+    let joined = body(
+        &bench,
+        v1::work::Body::Integrate(v1::IntegrateWork {
+            base: base.clone(),
+            results,
+            ..v1::IntegrateWork::default()
+        }),
+    )
+    .await;
     assert_eq!(bench.text_in(&joined.candidate, "deep/file").as_deref(), Some("new\n"));
     assert_eq!(bench.text_in(&joined.candidate, "copy").as_deref(), Some("k"));
     assert_eq!(bench.text_in(&joined.candidate, "gone"), None);
@@ -69,8 +77,11 @@ async fn conflicts_name_the_later_task_the_path_and_the_other() {
             ..v1::TaskResult::default()
         });
     }
-    let joined =
-        body(&bench, v1::work::Body::Integrate(v1::IntegrateWork { base: String::new(), results })).await;
+    let joined = body(
+        &bench,
+        v1::work::Body::Integrate(v1::IntegrateWork { results, ..v1::IntegrateWork::default() }),
+    )
+    .await;
     assert_eq!(joined.outcome(), v1::Outcome::Conflict);
     assert_eq!(joined.conflicts[0].task, "B");
     assert!(joined.conflicts[0].text.contains("same") && joined.conflicts[0].text.contains('A'));
@@ -89,8 +100,7 @@ async fn thor_runs_every_command_at_the_candidate_and_keeps_the_evidence() {
         workspace: Some(v1::Workspace {
             kind: v1::WorkspaceKind::Dir.into(),
             base: candidate,
-            layers: vec![],
-            own: String::new(),
+            ..v1::Workspace::default()
         }),
         tasks: vec![check("A", &["grep -q text file"]), check("B", &["echo wrong; exit 3", "test -e file"])],
         verify: vec!["test -s file".to_owned()],
@@ -109,8 +119,7 @@ fn validate_dir(candidate: String, tasks: Vec<v1::TaskCheck>) -> v1::work::Body 
     let workspace = Some(v1::Workspace {
         kind: v1::WorkspaceKind::Dir.into(),
         base: candidate,
-        layers: vec![],
-        own: String::new(),
+        ..v1::Workspace::default()
     });
     v1::work::Body::Validate(v1::ValidateWork { workspace, tasks, ..v1::ValidateWork::default() })
 }
@@ -203,7 +212,7 @@ async fn a_lease_id_that_would_leave_its_directory_is_not_taken() {
         body: Some(v1::work::Body::Task(task("true", v1::WorkspaceKind::None))),
         ..v1::Work::default()
     };
-    assert!(matches!(perform(work, context).await, Ending::Unable(_)));
+    assert!(matches!(perform(work, context).await, Ending::Unable(_) | Ending::OutOfReach(_)));
 }
 
 #[tokio::test]
@@ -256,7 +265,7 @@ async fn what_this_worker_cannot_do_it_gives_back() {
     };
     assert!(matches!(bench.perform(agent).await, Ending::Unable(text) if text.contains("claude")));
     let nothing = perform(v1::Work::default(), bench.context()).await;
-    assert!(matches!(nothing, Ending::Unable(_)));
+    assert!(matches!(nothing, Ending::Unable(_) | Ending::OutOfReach(_)));
 }
 
 #[tokio::test]

@@ -13,8 +13,6 @@ mod trouble;
 mod verdict;
 mod write;
 
-pub(crate) use write::is_settled;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -22,7 +20,7 @@ use crate::{
     effect::{Effects, Event, EventKind, Message, Send},
     fleet::{Fleet, LeaseIndex},
     ids::{LeaseId, Moment, Mono, PlanId, TaskIx, WaveIx, WorkerId},
-    row::{AwaitsCounsel, LeaseRow, LeaseWork, PlanRow, PlanSnapshot, TaskRow, WaveRow},
+    row::{AwaitsCounsel, LeaseKind, LeaseRow, LeaseWork, PlanRow, PlanSnapshot, TaskRow, WaveRow},
     spec::{Demand, PlanShape, TaskShape},
     state::{LeaseState, Mode, PlanState, TaskState, WaveState},
 };
@@ -52,16 +50,20 @@ pub(crate) struct Plan {
     pub(crate) open_tasks: u32,
     /// Since when nothing runs and nothing can.
     pub(crate) idle_since: Option<Mono>,
+    /// Workers that could not reach the repository for such a lease, until they connect anew.
+    pub(crate) out_of_reach: BTreeSet<(LeaseKind, WorkerId)>,
     /// Something changed that may let it progress.
     pub(crate) stirred: bool,
     class_of: Vec<usize>,
     dependents: Vec<Vec<TaskIx>>,
+    /// Tasks that are to be built on results that theirs conflicted with.
+    builders: BTreeSet<TaskIx>,
     lease_of: BTreeMap<TaskIx, LeaseId>,
 }
 
 pub(crate) struct Wave {
     pub(crate) row: WaveRow,
-    /// Its open integrate, validate or coordinate lease.
+    /// Its open integrate, validate, publish or coordinate lease.
     pub(crate) duty: Option<LeaseId>,
     counts: Counts,
     ready: u32,
@@ -144,12 +146,17 @@ impl Plan {
             classes,
             class_of,
             dependents,
+            builders: (0..tasks.len() as u32)
+                .map(TaskIx)
+                .filter(|task| !tasks[task.at()].built_on.is_empty())
+                .collect(),
             tasks,
             leases: BTreeMap::new(),
             lease_of: BTreeMap::new(),
             delayed: BTreeMap::new(),
             open_tasks: 0,
             idle_since: None,
+            out_of_reach: BTreeSet::new(),
             stirred: true,
             shape,
         };
@@ -168,7 +175,10 @@ impl Plan {
                 LeaseWork::Task { task, attempt } => {
                     row.state == LeaseState::Lost && self.tasks[task.at()].attempt == attempt
                 }
-                LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => false,
+                LeaseWork::Integrate
+                | LeaseWork::Validate { .. }
+                | LeaseWork::Coordinate { .. }
+                | LeaseWork::Publish { .. } => false,
             }
     }
 
@@ -183,9 +193,10 @@ impl Plan {
                 self.lease_of.insert(task, row.id);
                 self.open_tasks += u32::from(row.state.is_open());
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
-                self.waves[row.wave.at()].duty = Some(row.id)
-            }
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
         self.leases.insert(row.id, Lease { row, base: now, grant: GRANT_UNKNOWN });
     }
@@ -222,14 +233,49 @@ impl Plan {
         }
     }
 
-    /// Tasks that wait for this one, directly or not.
+    /// Tasks that wait for this one or were built on it, directly or not.
     pub(crate) fn all_dependents(&self, task: TaskIx) -> BTreeSet<TaskIx> {
-        closure(task, |task| &self.dependents[task.at()])
+        closure(task, |task| {
+            let builders = self.builders.iter();
+            let builders = builders.filter(move |other| self.tasks[other.at()].built_on.contains(&task));
+            self.dependents[task.at()].iter().chain(builders).copied()
+        })
     }
 
-    /// Tasks that this one waits for, directly or not.
+    /// Tasks that this one waits for or is built on, directly or not.
     pub(crate) fn all_dependencies(&self, task: TaskIx) -> BTreeSet<TaskIx> {
-        closure(task, |task| &self.shape.tasks[task.at()].depends_on)
+        closure(task, |task| {
+            let declared = &self.shape.tasks[task.at()].depends_on;
+            declared.iter().chain(&self.tasks[task.at()].built_on).copied()
+        })
+    }
+
+    /// The tasks in plan order, but none before what it is built on.
+    pub(crate) fn in_order(&self, tasks: &BTreeSet<TaskIx>) -> Vec<TaskIx> {
+        let mut waits: BTreeMap<TaskIx, usize> = BTreeMap::new();
+        let mut releases: BTreeMap<TaskIx, Vec<TaskIx>> = BTreeMap::new();
+        for task in tasks {
+            let before = self.all_dependencies(*task);
+            let before: Vec<_> = before.intersection(tasks).filter(|before| *before != task).collect();
+            waits.insert(*task, before.len());
+            for dependency in before {
+                releases.entry(*dependency).or_default().push(*task);
+            }
+        }
+        let mut ready: BTreeSet<_> = tasks.iter().copied().filter(|task| waits[task] == 0).collect();
+        let mut order = Vec::with_capacity(tasks.len());
+        while let Some(task) = ready.pop_first() {
+            order.push(task);
+            for next in releases.remove(&task).unwrap_or_default() {
+                if let Some(left) = waits.get_mut(&next) {
+                    *left -= 1;
+                    if *left == 0 {
+                        ready.insert(next);
+                    }
+                }
+            }
+        }
+        order
     }
 
     /// Whether nothing of it can happen any more, so that it can be forgotten.
@@ -257,11 +303,11 @@ const MAX_RESTORED_DELAY_MS: u64 = 180_000;
 /// An event is read in a list: the whole of what a worker said is in its result.
 const MAX_EVENT_BYTES: usize = 4 * 1024;
 
-fn closure<'a>(task: TaskIx, next: impl Fn(TaskIx) -> &'a Vec<TaskIx>) -> BTreeSet<TaskIx> {
+fn closure<I: Iterator<Item = TaskIx>>(task: TaskIx, next: impl Fn(TaskIx) -> I) -> BTreeSet<TaskIx> {
     let mut found = BTreeSet::new();
     let mut open = vec![task];
     while let Some(task) = open.pop() {
-        open.extend(next(task).iter().filter(|next| found.insert(**next)));
+        open.extend(next(task).filter(|next| found.insert(*next)));
     }
     found
 }
@@ -333,6 +379,7 @@ impl TaskRow {
             awaits_counsel: AwaitsCounsel::No,
             spent: crate::row::Usage::default(),
             budget: crate::spec::Budget::default(),
+            built_on: Vec::new(),
             result: None,
             own: None,
         }

@@ -7,8 +7,11 @@ use crate::{
     config::Config,
     effect::{Change, Event, EventKind, Message, VerdictRow, VerdictSource},
     ids::{LeaseId, TaskIx, Utc, WaveIx},
-    row::{Decision, Finding, LeaseRow, LeaseWork, Outcome, OwnWork, Report, TaskResult, Usage, Verdict},
-    spec::{Budget, OnLost},
+    row::{
+        Conflict, Decision, Finding, LeaseRow, LeaseWork, Outcome, OwnWork, Report, TaskResult, Usage,
+        Verdict,
+    },
+    spec::{Budget, OnLost, WorkspaceKind},
     state::{LeaseState, PauseReason, PlanState, ReleaseReason, TaskBlock, TaskState, WaveBlock, WaveState},
     transition::{LeaseEvent, TaskEvent},
 };
@@ -71,6 +74,7 @@ impl Plan {
             LeaseWork::Integrate => self.on_integrated(ctx, &row, report),
             LeaseWork::Validate { .. } => self.on_validated(ctx, &row, report),
             LeaseWork::Coordinate { .. } => self.on_counsel(ctx, &row, &report),
+            LeaseWork::Publish { .. } => self.on_published(ctx, &row, &report),
         }
     }
 
@@ -187,7 +191,8 @@ impl Plan {
             | Outcome::UsageLimit
             | Outcome::BadCredentials
             | Outcome::Overloaded
-            | Outcome::Unreachable => {
+            | Outcome::Unreachable
+            | Outcome::TargetMoved => {
                 self.on_task_failed(ctx, row, task, report.outcome.as_str(), &report.summary);
             }
         }
@@ -297,6 +302,11 @@ impl Plan {
         if state.state != WaveState::Integrating || state.round != row.round {
             return;
         }
+        // Somebody else moved the target: from now on everything starts from there.
+        if let Some(target) = report.target.filter(|_| self.shape.workspace == WorkspaceKind::Git) {
+            self.change_plan(ctx, |plan| plan.tree = Some(target));
+            self.change_wave(ctx, row.wave, |wave| wave.target = Some(target));
+        }
         match (report.outcome, report.candidate) {
             (Outcome::Succeeded, Some(candidate)) => self.validate(ctx, row.wave, candidate),
             (Outcome::Conflict, _) if !report.conflicts.is_empty() => {
@@ -306,8 +316,9 @@ impl Plan {
         }
     }
 
-    fn on_conflict(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, conflicts: Vec<Finding>) {
-        let verdict = Verdict::bare(Decision::Rejected, conflicts);
+    fn on_conflict(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, conflicts: Vec<Conflict>) {
+        let findings = conflicts.iter().map(|conflict| conflict.finding.clone()).collect();
+        let verdict = Verdict::bare(Decision::Rejected, findings);
         let Ok(named) = self.named_tasks(row.wave, &verdict) else {
             self.count_integrate_failure(ctx, row.wave, "the conflicts name no task of the wave");
             return;
@@ -318,10 +329,49 @@ impl Plan {
         let by = ctx.fleet.name_of(&row.worker).to_owned();
         self.record_verdict(ctx, row.wave, VerdictSource::Integration, &verdict, by, String::new());
         self.send_back(ctx, row.wave, &named, false);
+        for conflict in &conflicts {
+            self.build_on(ctx, row.wave, conflict);
+        }
+    }
+
+    /// The next attempt at a task that conflicts starts from what it conflicts with: only so can it keep both.
+    fn build_on(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, conflict: &Conflict) {
+        let of_wave =
+            |key: &String| self.task_named(key).filter(|task| self.shape.tasks[task.at()].wave == wave);
+        let Some(task) = of_wave(&conflict.finding.task) else { return };
+        let dependents = self.all_dependents(task);
+        let others = conflict.with.iter().filter_map(of_wave);
+        let mut built_on = self.tasks[task.at()].built_on.clone();
+        built_on.extend(others.filter(|other| *other != task && !dependents.contains(other)));
+        built_on.sort_unstable();
+        built_on.dedup();
+        if built_on != self.tasks[task.at()].built_on {
+            self.adjust_task(ctx, task, |row| row.built_on = built_on);
+        }
+    }
+
+    fn on_published(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, report: &Report) {
+        let state = &self.waves[row.wave.at()].row;
+        let is_current = state.state == WaveState::Publishing && state.round == row.round;
+        match (report.outcome, report.candidate) {
+            (Outcome::Succeeded, Some(state)) => {
+                let mut event = self.lease_event(EventKind::WavePublished, row);
+                event.text = report.summary.clone();
+                ctx.emit(event);
+                // A plan that was cancelled meanwhile stays so; that its work is there is said above.
+                if is_current {
+                    self.change_plan(ctx, |plan| plan.tree = Some(state));
+                    self.accept_wave(ctx, row.wave);
+                }
+            }
+            (Outcome::TargetMoved, _) if is_current => self.on_target_moved(ctx, row.wave, &report.summary),
+            _ if is_current => self.count_integrate_failure(ctx, row.wave, &report.summary),
+            _ => {}
+        }
     }
 
     fn count_integrate_failure(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
-        if self.waves[wave.at()].row.state != WaveState::Integrating {
+        if !matches!(self.waves[wave.at()].row.state, WaveState::Integrating | WaveState::Publishing) {
             return;
         }
         self.change_wave(ctx, wave, |row| row.integrate_failures += 1);
@@ -391,6 +441,10 @@ impl Plan {
         event.reason = reason.as_str().to_owned();
         event.text = note.to_owned();
         ctx.emit(event);
+        if reason == ReleaseReason::Repository {
+            // It would be granted the same again and again; when it connects anew it is tried anew.
+            self.out_of_reach.insert((row.work.kind(), row.worker.clone()));
+        }
         match row.work {
             // A worker that cannot do the work would be granted it again and again.
             LeaseWork::Task { task, .. } if reason == ReleaseReason::Unable => {
@@ -401,7 +455,7 @@ impl Plan {
                     self.change_task(ctx, task, TaskEvent::Returned { not_before: None }, |_| {});
                 }
             }
-            LeaseWork::Integrate if reason == ReleaseReason::Unable => {
+            LeaseWork::Integrate | LeaseWork::Publish { .. } if reason == ReleaseReason::Unable => {
                 self.count_integrate_failure(ctx, row.wave, note);
             }
             LeaseWork::Validate { .. } if reason == ReleaseReason::Unable => {
@@ -410,7 +464,10 @@ impl Plan {
             LeaseWork::Coordinate { .. } if reason == ReleaseReason::Unable => {
                 self.count_counsel_failure(ctx, row.wave, note);
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {}
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => {}
         }
         true
     }
@@ -430,7 +487,9 @@ impl Plan {
         ctx.emit(event);
         match row.work {
             LeaseWork::Task { task, .. } => self.on_task_lost(ctx, task),
-            LeaseWork::Integrate => self.count_integrate_failure(ctx, row.wave, "the worker vanished"),
+            LeaseWork::Integrate | LeaseWork::Publish { .. } => {
+                self.count_integrate_failure(ctx, row.wave, "the worker vanished");
+            }
             LeaseWork::Validate { .. } => {
                 self.count_validate_failure(ctx, row.wave, "the Thor worker vanished")
             }

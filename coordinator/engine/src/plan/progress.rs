@@ -180,7 +180,7 @@ impl Plan {
         }
     }
 
-    /// An approved candidate reaches the plan's tree, if that is still what it was built on.
+    /// An approved candidate of trees reaches the plan's tree, if that is still what it was built on.
     pub(super) fn try_publish(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) -> bool {
         let row = &self.waves[wave.at()].row;
         let (target, candidate) = (row.target, row.candidate);

@@ -4,6 +4,7 @@
 use super::{Context, Plan};
 use crate::{
     effect::{EventKind, Message, Reply},
+    files,
     ids::{TaskIx, WaveIx},
     input::Refusal,
     row::AwaitsCounsel,
@@ -54,6 +55,35 @@ impl Plan {
                 task.key
             ));
         }
+        warnings.extend(self.overlap_warnings());
+        warnings
+    }
+
+    /// Tasks that may get into each other's way, by the files that they declare.
+    fn overlap_warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut more = 0;
+        for wave in &self.shape.waves {
+            let first = wave.tasks.start as usize;
+            let tasks = &self.shape.tasks[first..wave.tasks.end as usize];
+            let declared: Vec<&[String]> = tasks.iter().map(|task| task.files.as_slice()).collect();
+            let place = |at: usize| TaskIx((first + at) as u32);
+            let ordered = |left: usize, right: usize| {
+                let (left, right) = (place(left), place(right));
+                self.all_dependencies(left).contains(&right) || self.all_dependencies(right).contains(&left)
+            };
+            for overlap in files::overlaps(&declared, ordered) {
+                if warnings.len() == MOST_OVERLAP_WARNINGS {
+                    more += 1;
+                    continue;
+                }
+                let (left, right) = (&tasks[overlap.tasks.0].key, &tasks[overlap.tasks.1].key);
+                warnings.push(overlap.words(left, right));
+            }
+        }
+        warnings.extend(
+            (more > 0).then(|| format!("and {more} more pairs of tasks that declare the same files")),
+        );
         warnings
     }
 
@@ -265,6 +295,7 @@ impl Plan {
             row.rejections = 0;
             row.evidence_only = false;
             row.awaits_counsel = AwaitsCounsel::No;
+            row.built_on.clear();
             row.own = None;
         });
         self.return_dependents(ctx, &[task].into());
@@ -277,6 +308,9 @@ impl Plan {
         Err(Refusal::PlanState { plan: self.id(), state: self.row.state.name(), expected })
     }
 }
+
+/// So many pairs of tasks are named.
+const MOST_OVERLAP_WARNINGS: usize = 5;
 
 /// Whether the operator allows the tier that the mode requires.
 fn allowed(ctx: &Context<'_, '_>, mode: Mode) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use crate::{
     ids::{TaskIx, WaveIx},
     input::Refusal,
     row::{Decision, Verdict},
+    spec::WorkspaceKind,
     state::{PauseReason, TaskBlock, TaskState, WaveBlock, WaveState},
     transition::TaskEvent,
 };
@@ -80,12 +81,26 @@ impl Plan {
         }
     }
 
-    /// By a verdict or an override: publish, or, if the target moved meanwhile, integrate anew.
+    /// By a verdict or an override: publish, or, if the target moved meanwhile, integrate anew. Only a worker can
+    /// move the branch of a repository: its word is awaited.
     pub(super) fn approve_wave(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
-        if !self.try_publish(ctx, wave) {
-            self.on_target_moved(ctx, wave);
-            return;
+        if self.shape.workspace == WorkspaceKind::Git {
+            self.change_wave(ctx, wave, |row| {
+                row.state = WaveState::Publishing;
+                row.integrate_failures = 0;
+            });
+            let mut event = self.event(EventKind::WavePublishing);
+            event.wave = Some(wave);
+            ctx.emit(event);
+        } else if self.try_publish(ctx, wave) {
+            self.accept_wave(ctx, wave);
+        } else {
+            self.on_target_moved(ctx, wave, "another wave was published meanwhile");
         }
+    }
+
+    /// The approved candidate is where it belongs: the wave is done, and so are its tasks.
+    pub(super) fn accept_wave(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
         for task in self.tasks_of(wave) {
             if !matches!(self.tasks[task.at()].state, TaskState::Skipped | TaskState::Cancelled) {
                 self.change_task(ctx, task, TaskEvent::Approved, |row| row.rejections = 0);
@@ -94,7 +109,12 @@ impl Plan {
         self.finish_wave(ctx, wave);
     }
 
-    fn on_target_moved(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {
+    /// Nobody is to blame: the same results are put on what is there now, and judged there.
+    pub(super) fn on_target_moved(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx, why: &str) {
+        let mut event = self.event(EventKind::TargetMoved);
+        event.wave = Some(wave);
+        event.text = why.to_owned();
+        ctx.emit(event);
         self.change_wave(ctx, wave, |row| {
             row.round += 1;
             row.target_moves += 1;
@@ -102,7 +122,7 @@ impl Plan {
         self.integrate(ctx, wave);
         if self.waves[wave.at()].row.target_moves >= MAX_TARGET_MOVES {
             self.change_wave(ctx, wave, |row| row.target_moves = 0);
-            self.pause(ctx, PauseReason::TargetMoved, "another wave was published five times meanwhile");
+            self.pause(ctx, PauseReason::TargetMoved, &format!("five times: {why}"));
         }
     }
 

@@ -65,6 +65,7 @@ impl Plan {
         adjust(row);
         let row = row.clone();
         ctx.effects.changes.push(Change::Task { plan: self.shape.id, task, was: was.name(), row });
+        self.note_builder(task);
         self.recount(ctx, task, was, next);
         true
     }
@@ -82,6 +83,7 @@ impl Plan {
         let was = row.state.name();
         ctx.effects.changes.push(Change::Task { plan: self.shape.id, task, was, row });
         self.stirred = true;
+        self.note_builder(task);
         self.refresh(task);
     }
 
@@ -101,6 +103,25 @@ impl Plan {
         self.refresh(task);
         for at in 0..self.dependents[task.at()].len() {
             self.refresh(self.dependents[task.at()][at]);
+        }
+        for builder in self.builders.iter().copied().collect::<Vec<_>>() {
+            self.refresh(builder);
+        }
+    }
+
+    /// What the task waits for: what it depends on, and what it is to be built on.
+    pub(crate) fn unsettled(&self, task: TaskIx) -> impl Iterator<Item = TaskIx> {
+        let declared = self.shape.tasks[task.at()].depends_on.iter();
+        let all = declared.chain(&self.tasks[task.at()].built_on).copied();
+        all.filter(|before| !is_settled(self.tasks[before.at()].state))
+    }
+
+    /// Keeps in step which tasks are built on others.
+    fn note_builder(&mut self, task: TaskIx) {
+        if self.tasks[task.at()].built_on.is_empty() {
+            self.builders.remove(&task);
+        } else {
+            self.builders.insert(task);
         }
     }
 
@@ -125,13 +146,13 @@ impl Plan {
     /// Puts the task into the set of what is ready, or takes it out.
     fn refresh(&mut self, task: TaskIx) {
         let shape = &self.shape.tasks[task.at()];
-        let wave = &mut self.waves[shape.wave.at()];
-        let set = &mut self.ready[self.class_of[task.at()]];
-        let is_ready = wave.row.state == WaveState::Running
+        let is_ready = self.waves[shape.wave.at()].row.state == WaveState::Running
             && matches!(self.tasks[task.at()].state, TaskState::Pending { .. })
             && !self.delayed.contains_key(&task)
             && !self.tasks[task.at()].awaits_counsel.is_held()
-            && shape.depends_on.iter().all(|dependency| is_settled(self.tasks[dependency.at()].state));
+            && self.unsettled(task).next().is_none();
+        let wave = &mut self.waves[shape.wave.at()];
+        let set = &mut self.ready[self.class_of[task.at()]];
         if is_ready && set.insert((shape.priority, task)) {
             wave.ready += 1;
         } else if !is_ready && set.remove(&(shape.priority, task)) {
@@ -151,9 +172,10 @@ impl Plan {
                     ctx.index.forget(old);
                 }
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
-                self.waves[row.wave.at()].duty = Some(row.id)
-            }
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
         ctx.effects.changes.push(Change::LeaseGranted(row.clone()));
         self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant });
@@ -208,9 +230,10 @@ impl Plan {
         ctx.index.close(row.id, &row.worker);
         match row.work {
             LeaseWork::Task { .. } => self.open_tasks -= 1,
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
-                self.waves[row.wave.at()].duty = None
-            }
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = None,
         }
     }
 
@@ -226,7 +249,7 @@ impl Plan {
 }
 
 /// Whether what depends on such a task may start.
-pub(crate) const fn is_settled(state: TaskState) -> bool {
+const fn is_settled(state: TaskState) -> bool {
     match state {
         TaskState::Submitted | TaskState::Done | TaskState::Skipped | TaskState::Cancelled => true,
         TaskState::Pending { .. } | TaskState::Leased | TaskState::Blocked(_) => false,

@@ -99,14 +99,18 @@ impl Running {
             (LeaseKind::Coordinate, Ending::Good | Ending::Skip) => counsel(&tier(world, lease)),
             (LeaseKind::Coordinate, Ending::Nonsense) => counsel("claude-haiku-5-5"),
             (LeaseKind::Coordinate, Ending::Judged(_)) => answered(&tier(world, lease), Outcome::Succeeded),
-            (LeaseKind::Integrate, Ending::Trouble(..)) => report(Outcome::Failed),
+            (LeaseKind::Integrate | LeaseKind::Publish, Ending::Trouble(..)) => report(Outcome::Failed),
             (_, Ending::Trouble(outcome, after)) => in_trouble(outcome, after),
             (LeaseKind::Task, Ending::Good) => Report { usage: tokens_used(1_000), ..changed(mark) },
             (LeaseKind::Task, Ending::Skip) => report(Outcome::Skipped),
             (LeaseKind::Task, Ending::Bad | Ending::Nonsense) => report(Outcome::Failed),
             (LeaseKind::Task, Ending::Judged(_)) => report(Outcome::TimedOut),
             (LeaseKind::Integrate, Ending::Good | Ending::Skip) => candidate(mark),
+            (LeaseKind::Integrate, Ending::Judged(Decision::Challenged)) => self.conflict_of_last(world),
             (LeaseKind::Integrate, Ending::Judged(_)) => conflicts(&[&self.first_task(world)]),
+            (LeaseKind::Publish, Ending::Good | Ending::Skip) => candidate(mark),
+            (LeaseKind::Publish, Ending::Judged(_)) => report(Outcome::TargetMoved),
+            (LeaseKind::Publish, Ending::Bad | Ending::Nonsense) => report(Outcome::Failed),
             (LeaseKind::Integrate, Ending::Bad | Ending::Nonsense) => conflicts(&["no such task"]),
             (LeaseKind::Validate, Ending::Good | Ending::Skip) => judged(approved()),
             (LeaseKind::Validate, Ending::Judged(decision)) => {
@@ -120,6 +124,15 @@ impl Running {
             (LeaseKind::Validate | LeaseKind::Coordinate, Ending::Bad) => report(Outcome::Failed),
             (LeaseKind::Validate, Ending::Nonsense) => judged(rejected(&[])),
         }
+    }
+
+    /// The wave's last task conflicts with all others; the target has moved, too.
+    fn conflict_of_last(&self, world: &World) -> Report {
+        let shape = &world.store.plans[&self.plan].shape;
+        let tasks = shape.waves[self.wave.at()].tasks.clone();
+        let keys: Vec<_> = tasks.map(|at| shape.tasks[at as usize].key.as_str()).collect();
+        let (last, others) = keys.split_last().expect("a wave has a task");
+        Report { target: Some(digest(251)), ..conflict_with(last, others) }
     }
 
     pub(crate) fn first_task(&self, world: &World) -> String {

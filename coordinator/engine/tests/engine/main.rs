@@ -11,6 +11,7 @@ mod grants;
 mod model;
 mod modes;
 mod properties;
+mod repositories;
 mod resolutions;
 mod results;
 mod script;

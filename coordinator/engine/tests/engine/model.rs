@@ -16,7 +16,10 @@ use crate::environment::{Store, Stored, World};
 pub(crate) fn task_of(lease: &LeaseRow) -> Option<TaskIx> {
     match lease.work {
         LeaseWork::Task { task, .. } => Some(task),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => None,
+        LeaseWork::Integrate
+        | LeaseWork::Validate { .. }
+        | LeaseWork::Coordinate { .. }
+        | LeaseWork::Publish { .. } => None,
     }
 }
 
@@ -33,7 +36,9 @@ pub(crate) fn check_nothing_left_to_grant(world: &World) {
             match row.state {
                 WaveState::Waiting => assert!(!may_start(plan, wave), "{} of {id} may start", wave.0),
                 WaveState::Running => check_running(world, &awake, *id, plan, wave),
-                WaveState::Integrating => check_duty(world, &awake, *id, wave, Role::Executor, None),
+                WaveState::Integrating | WaveState::Publishing => {
+                    check_duty(world, &awake, *id, wave, Role::Executor, None)
+                }
                 WaveState::Validating if plan.shape.thor != ThorKind::External => {
                     let agent = &plan.shape.thor_agent;
                     let demand = (plan.shape.thor == ThorKind::Agent).then(|| Demand {
@@ -43,11 +48,7 @@ pub(crate) fn check_nothing_left_to_grant(world: &World) {
                     });
                     check_duty(world, &awake, *id, wave, Role::Thor, demand.as_ref());
                 }
-                WaveState::Validating
-                | WaveState::Publishing
-                | WaveState::Done
-                | WaveState::Blocked(_)
-                | WaveState::Cancelled => {}
+                WaveState::Validating | WaveState::Done | WaveState::Blocked(_) | WaveState::Cancelled => {}
             }
         }
     }
@@ -82,7 +83,7 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
         let shape = &plan.shape.tasks[task.at()];
         let ready = matches!(state(&task), TaskState::Pending { not_before } if is_past(world, not_before))
             && !awaits(&task)
-            && shape.depends_on.iter().all(|dependency| is_settled(state(dependency)));
+            && shape.depends_on.iter().chain(&plan.tasks[task.at()].built_on).all(|it| is_settled(state(it)));
         let worker =
             awake.iter().find(|worker| fits(&world.store, worker, Role::Executor, Some(&shape.demand)));
         assert!(!ready || worker.is_none(), "task {} of {id} is ready and {worker:?} is free", shape.key);

@@ -35,7 +35,8 @@ prop_compose! {
         priorities in vec(0..4u8, 9),
         labels in vec(0..6u8, 9),
         on_lost in vec(0..4u8, 9),
-        workspace in prop_oneof![Just(WorkspaceKind::None), Just(WorkspaceKind::Dir)],
+        workspace in
+            prop_oneof![Just(WorkspaceKind::None), Just(WorkspaceKind::Dir), Just(WorkspaceKind::Git)],
         external in prop::bool::weighted(0.2),
         budget in prop::option::weighted(0.3, 20_000..300_000u64),
         agents in prop::bool::weighted(0.4),
@@ -123,7 +124,7 @@ fn acts() -> impl Strategy<Value = Act> {
 fn steps() -> impl Strategy<Value = Step> {
     let texts = prop::sample::select(vec![Some("max"), Some("standard"), Some("turbo"), None]);
     prop_oneof![
-        1 => (plans(), modes()).prop_map(|(plan, mode)| Step::Submit(plan, mode)),
+        1 => (plans(), modes()).prop_map(|(plan, mode)| Step::Submit(Box::new(plan), mode)),
         1 => (any::<u8>(), modes()).prop_map(|(plan, mode)| Step::SetMode(plan, mode)),
         1 => (any::<u8>(), texts).prop_map(|(plan, text)| Step::Sql(plan, text)),
         1 => any::<u8>().prop_map(Step::Pause),
@@ -147,7 +148,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 fn scripts() -> impl Strategy<Value = Script> {
-    let first = (plans(), modes()).prop_map(|(plan, mode)| Step::Submit(plan, mode));
+    let first = (plans(), modes()).prop_map(|(plan, mode)| Step::Submit(Box::new(plan), mode));
     (prop::option::weighted(0.2, 1..4u32), first, vec(steps(), 0..70)).prop_map(
         |(max_agents, first, mut steps)| {
             steps.insert(0, first);

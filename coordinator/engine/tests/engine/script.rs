@@ -7,7 +7,7 @@ use crate::environment::PlanBuilder;
 /// One step of a script. Numbers choose among what there is, modulo.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Submit(PlanBuilder, Mode),
+    Submit(Box<PlanBuilder>, Mode),
     SetMode(u8, Mode),
     Sql(u8, Option<&'static str>),
     Pause(u8),

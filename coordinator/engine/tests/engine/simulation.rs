@@ -42,7 +42,7 @@ impl Simulation {
         let by = || "ada".to_owned();
         let input = match step {
             Step::Submit(plan, mode) => {
-                self.world.start(plan.clone(), *mode);
+                self.world.start((**plan).clone(), *mode);
                 return;
             }
             Step::Restart => {

@@ -168,6 +168,11 @@ impl Store {
                 self.check_single_duty(row);
                 self.check_budget(row, row.work);
             }
+            LeaseWork::Publish { candidate } => {
+                assert_eq!(plan.waves[row.wave.at()].state, WaveState::Publishing);
+                assert_eq!(plan.waves[row.wave.at()].candidate, Some(candidate));
+                self.check_single_duty(row);
+            }
             LeaseWork::Coordinate { purpose, tier } => {
                 assert_eq!(plan.row.tier, Some(tier), "asked under the tier of the plan");
                 assert_eq!(plan.waves[row.wave.at()].counsel, Some(purpose));
@@ -200,7 +205,8 @@ impl Store {
                 assert!(before < attempt, "an attempt is granted once");
             }
         }
-        for dependency in &plan.shape.tasks[task.at()].depends_on {
+        let built_on = &plan.tasks[task.at()].built_on;
+        for dependency in plan.shape.tasks[task.at()].depends_on.iter().chain(built_on) {
             assert!(is_settled(plan.tasks[dependency.at()].state), "a dependency of {row:?} is not settled");
         }
         assert!(!plan.tasks[task.at()].awaits_counsel.is_held(), "granted before the counsel");
@@ -214,7 +220,7 @@ impl Store {
             (lease.plan, lease.wave, lease.state.is_open()) == (row.plan, row.wave, true)
                 && !matches!(lease.work, LeaseWork::Task { .. })
         });
-        assert_eq!(other, None, "one integrate or validate lease a wave");
+        assert_eq!(other, None, "one integrate, validate or publish lease a wave");
     }
 
     fn check_slots(&self, worker: &WorkerId) {
@@ -243,7 +249,10 @@ impl Store {
             LeaseWork::Task { task, .. } if plan.shape.tasks[task.at()].agent => RESERVATION,
             LeaseWork::Validate { .. } if plan.shape.thor == ThorKind::Agent => RESERVATION,
             LeaseWork::Coordinate { .. } => wavegate_engine::estimate::MAX_WAVE_TOKENS,
-            LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Validate { .. } => 0,
+            LeaseWork::Task { .. }
+            | LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Publish { .. } => 0,
         }
     }
 
@@ -314,7 +323,8 @@ impl Store {
                 LeaseWork::Task { .. }
                 | LeaseWork::Integrate
                 | LeaseWork::Validate { .. }
-                | LeaseWork::Coordinate { .. } => {}
+                | LeaseWork::Coordinate { .. }
+                | LeaseWork::Publish { .. } => {}
             }
         }
         kept.extend(lost.into_values().map(|(_, lease)| lease.clone()));
@@ -381,7 +391,10 @@ impl ByAttempt for (u32, &LeaseRow) {
 pub(crate) fn task_of(lease: &LeaseRow) -> Option<TaskIx> {
     match lease.work {
         LeaseWork::Task { task, .. } => Some(task),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => None,
+        LeaseWork::Integrate
+        | LeaseWork::Validate { .. }
+        | LeaseWork::Coordinate { .. }
+        | LeaseWork::Publish { .. } => None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What workers and Thor say, in a word.
 
-use wavegate_engine::{Counsel, Decision, Digest, Finding, Outcome, Report, Talk, Usage, Verdict};
+use wavegate_engine::{
+    Conflict, Counsel, Decision, Digest, Finding, Outcome, Published, Report, Talk, Usage, Verdict,
+};
 
 pub(crate) fn report(outcome: Outcome) -> Report {
     Report {
@@ -14,6 +16,8 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         changes: None,
         changed_files: 0,
         candidate: None,
+        target: None,
+        published: Published::default(),
         conflicts: Vec::new(),
         verdict: None,
         talk: Talk::default(),
@@ -35,7 +39,15 @@ pub(crate) fn candidate(mark: u8) -> Report {
 }
 
 pub(crate) fn conflicts(tasks: &[&str]) -> Report {
-    Report { conflicts: findings(tasks), ..report(Outcome::Conflict) }
+    let conflicts = findings(tasks).into_iter().map(|finding| Conflict { finding, with: Vec::new() });
+    Report { conflicts: conflicts.collect(), ..report(Outcome::Conflict) }
+}
+
+/// One task conflicts with others of its wave.
+pub(crate) fn conflict_with(task: &str, others: &[&str]) -> Report {
+    let with = others.iter().map(|other| (*other).to_owned()).collect();
+    let finding = Finding { task: task.to_owned(), text: "not good".to_owned() };
+    Report { conflicts: vec![Conflict { finding, with }], ..report(Outcome::Conflict) }
 }
 
 pub(crate) fn spending(tokens: u64) -> Report {

@@ -384,6 +384,7 @@ impl World {
             LeaseWork::Task { task, .. } => shape.tasks[task.at()].key.clone(),
             LeaseWork::Integrate => format!("integrate {wave}"),
             LeaseWork::Validate { .. } => format!("validate {wave}"),
+            LeaseWork::Publish { .. } => format!("publish {wave}"),
             LeaseWork::Coordinate { purpose, .. } => format!("{purpose} {wave}"),
         }
     }

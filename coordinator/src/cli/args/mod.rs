@@ -65,6 +65,10 @@ pub(crate) enum Command {
     Retry(RetryArgs),
     /// Decide about a blocked wave
     Resolve(ResolveArgs),
+    /// Show what a plan has published so far, or what one of its tasks has changed
+    Diff(DiffArgs),
+    /// Put a task's result into a repository of its own, to look at
+    Checkout(CheckoutArgs),
     /// Print what a plan took: time, attempts, verdicts, tokens and cost
     Report(ReportArgs),
     /// List the workers and what they hold
@@ -364,6 +368,31 @@ pub(crate) struct ReportArgs {
     /// Write the plan's tree, as last published, to this directory
     #[arg(long, value_name = "DIR", env = "WAVEGATE_OUT")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The plan's id or name; or PLAN/TASK, or the key of a task that only one plan has
+    pub(crate) plan: String,
+    /// A task's key: what its newest result changed
+    pub(crate) task: Option<String>,
+    /// Print the files and how many lines changed in each
+    #[arg(long, env = "WAVEGATE_STAT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) stat: bool,
+    /// Print the names of the files only
+    #[arg(long, env = "WAVEGATE_NAME_ONLY", conflicts_with = "stat",
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) name_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckoutArgs {
+    /// The plan's id or name; or PLAN/TASK, or the key of a task that only one plan has
+    pub(crate) plan: String,
+    /// The task's key, for example T1-01
+    pub(crate) task: Option<String>,
+    /// A directory that is empty or not there [default: one of the plan's and the task's name]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,11 @@ impl ReachArgs {
         beside(&self.database()).join("token")
     }
 
+    /// The folder of the object stores that commands look into.
+    pub(crate) fn stores(&self) -> PathBuf {
+        beside(&self.database()).join("git")
+    }
+
     /// The flags that lead another command to the same coordinator, with a leading space; empty
     /// where the defaults do.
     pub(crate) fn flags(&self) -> String {

@@ -14,9 +14,9 @@ use crate::cli::{
     text,
 };
 
-/// Says everything that is wrong with a file; needs no coordinator and stores nothing.
-pub(super) fn check<B: Backend>(desk: &Desk<B>, args: &CheckArgs) -> Result<Exit, Failure> {
-    let file = PlanFile::read(desk, &args.file.file, &args.file.set, args.prices.as_deref())?;
+/// Says everything that is wrong with a file and what it names; needs no coordinator and stores nothing.
+pub(super) async fn check<B: Backend>(desk: &Desk<B>, args: &CheckArgs) -> Result<Exit, Failure> {
+    let file = PlanFile::read(desk, &args.file.file, &args.file.set, args.prices.as_deref()).await?;
     let answer = file.checked.answer;
     let exit = match is_sound(&answer.diagnostics) {
         true => Exit::Done,
@@ -45,10 +45,10 @@ fn outline_text(outline: &v1::PlanOutline) -> String {
 
 /// Stores a plan, which then awaits approval.
 pub(super) async fn submit<B: Backend>(desk: &Desk<B>, args: &SubmitArgs) -> Result<Exit, Failure> {
-    let file = PlanFile::read(desk, &args.file.file, &args.file.set, None)?;
+    let file = PlanFile::read(desk, &args.file.file, &args.file.set, None).await?;
     file.require_sound(desk)?;
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let answer = file.submit(desk, &link.connection, &args.budget).await?;
+        let answer = file.submit(desk, link, &args.budget).await?;
         print_submitted(desk, link, answer).await
     })
     .await

@@ -18,10 +18,7 @@ use crate::cli::{
 
 pub(super) async fn plans<B: Backend>(desk: &Desk<B>, args: &PlansArgs) -> Result<Exit, Failure> {
     with_coordinator(desk, async |link: &Link<B::Embedded>| {
-        let request = v1::ListPlansRequest { open_only: args.open };
-        let answer = link.connection.plans().list_plans(request).await;
-        let answer = answer.map_err(|status| link.connection.failure(&status))?;
-        let plans = answer.into_inner().plans;
+        let plans = link.connection.summaries(args.open).await?;
         if desk.reach.json {
             let plans: Vec<SummaryJson> = plans.into_iter().map(Into::into).collect();
             desk.console.print_json(&plans)?;
@@ -92,9 +89,10 @@ pub(in crate::cli) async fn print_report<B: Backend>(
     let tree = (!plan.tree.is_empty()).then_some(plan.tree);
     let written = match results {
         Results::Written(dir) => Some(dir),
-        Results::Tree { .. } | Results::Nothing | Results::Elsewhere | Results::Branch => None,
+        Results::Tree { .. } | Results::Nothing | Results::Elsewhere | Results::Repository { .. } => None,
     };
-    desk.console.print_json(&ReportJson::new(report, tree, written))
+    let repository = plan.repository;
+    desk.console.print_json(&ReportJson::new(report, tree, repository, written))
 }
 
 async fn results<B: Backend>(
@@ -104,7 +102,9 @@ async fn results<B: Backend>(
     out: Option<&Path>,
 ) -> Result<Results, Failure> {
     let id = plan.summary.as_ref().map_or(0, |summary| summary.id);
-    let results = Results::of(plan, desk.command(&format!("report {id} --out DIR")));
+    let (write, diff) =
+        (desk.command(&format!("report {id} --out DIR")), desk.command(&format!("diff {id}")));
+    let results = Results::of(plan, write, diff);
     match (&results, out) {
         (Results::Tree { digest, .. }, Some(dir)) => {
             let written = desk.backend.write_tree(connection, digest, dir).await;

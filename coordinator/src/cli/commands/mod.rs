@@ -1,12 +1,14 @@
 //! One function a command: it makes its requests and prints the answer. `run` has a room of its
 //! own; what the answers look like is decided in `text` and `json`.
 
+mod changes;
 mod files;
 mod fleet;
 mod follow;
 mod look;
 mod serve;
 mod steer;
+mod subject;
 mod thor;
 
 pub(super) use look::print_report;
@@ -28,7 +30,7 @@ pub(super) async fn dispatch<B: Backend>(desk: &Desk<B>, command: Command) -> Re
     match command {
         Command::Run(args) => run::run(desk, args).await,
         Command::Serve(args) => serve::serve(desk, args).await,
-        Command::Check(args) => files::check(desk, &args),
+        Command::Check(args) => files::check(desk, &args).await,
         Command::Submit(args) => files::submit(desk, &args).await,
         Command::Plans(args) => look::plans(desk, &args).await,
         Command::Show(args) => look::show(desk, &args).await,
@@ -42,6 +44,8 @@ pub(super) async fn dispatch<B: Backend>(desk: &Desk<B>, command: Command) -> Re
         Command::Cancel(args) => steer::cancel(desk, &args).await,
         Command::Retry(args) => steer::retry(desk, &args).await,
         Command::Resolve(args) => steer::resolve(desk, &args).await,
+        Command::Diff(args) => changes::diff(desk, &args).await,
+        Command::Checkout(args) => changes::checkout(desk, &args).await,
         Command::Report(args) => look::report(desk, &args).await,
         Command::Workers => fleet::workers(desk).await,
         Command::Accounts(args) => fleet::accounts(desk, &args).await,

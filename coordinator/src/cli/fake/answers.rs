@@ -61,9 +61,10 @@ impl PlanService for Fake {
         &self,
         request: Request<v1::SubmitPlanRequest>,
     ) -> Result<Response<v1::SubmitPlanResponse>, Status> {
-        let base = request.into_inner().base_tree;
+        let v1::SubmitPlanRequest { base_tree, repository, base, .. } = request.into_inner();
+        let from = [base_tree, repository, base].join(" ");
         let answer = v1::SubmitPlanResponse { plan_id: 3, name: "greet".to_owned(), warnings: Vec::new() };
-        self.note(format!("submit {base}").trim_end().to_owned(), answer)
+        self.note(format!("submit {from}").trim_end().to_owned(), answer)
     }
 
     async fn get_prompt(

@@ -16,7 +16,10 @@ use wavegate_proto::v1;
 
 use super::{
     args::ReachArgs,
-    backend::{Backend, CheckedFile, EmbeddedCoordinator, EmbeddedOptions, HostExamination, ServeOptions},
+    backend::{
+        Backend, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator, EmbeddedOptions,
+        HostExamination, RepositoryBase, ServeOptions, UploadedState,
+    },
     client::Connection,
     console::{
         Console,
@@ -108,7 +111,7 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn check_file(
+    async fn check_file(
         &self,
         _text: &str,
         _file_name: &str,
@@ -129,6 +132,46 @@ impl Backend for FakeBackend {
     async fn upload_tree(&self, _connection: &Connection, dir: &Path) -> anyhow::Result<String> {
         note(&self.world, format!("upload {}", dir.display()));
         Ok("d1ge57".to_owned())
+    }
+
+    async fn upload_state(
+        &self,
+        _connection: &Connection,
+        base: &RepositoryBase,
+        for_others: bool,
+        _stores: Option<&Path>,
+    ) -> anyhow::Result<UploadedState> {
+        let whom = if for_others { " for others" } else { "" };
+        note(&self.world, format!("upload {}{whom}", base.location));
+        let warning = for_others.then(|| "the history is large".to_owned());
+        Ok(UploadedState { digest: "57a7e".to_owned(), warning })
+    }
+
+    async fn diff(
+        &self,
+        _connection: &Connection,
+        _repository: &v1::Repository,
+        difference: &Difference,
+        style: DiffStyle,
+        _stores: Option<&Path>,
+    ) -> anyhow::Result<Vec<u8>> {
+        let style = if style.stat { " stat" } else { "" };
+        note(&self.world, format!("diff {difference:?}{style}"));
+        Ok(b"+one\n".to_vec())
+    }
+
+    async fn checkout(
+        &self,
+        _connection: &Connection,
+        _plan: &v1::Plan,
+        task: &v1::Task,
+        dir: Option<&Path>,
+        _stores: Option<&Path>,
+    ) -> anyhow::Result<CheckedOut> {
+        let dir = dir.unwrap_or(Path::new("here")).to_owned();
+        note(&self.world, format!("check out {} to {}", task.result, dir.display()));
+        let (branch, commit) = (format!("wavegate/greet/{}", task.key), "c".repeat(40));
+        Ok(CheckedOut { dir, branch, commit, base: Some("b".repeat(40)) })
     }
 
     async fn write_tree(&self, _connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 //! renamed.
 
 mod agents;
+mod changes;
 mod fleet;
 mod plan;
 mod report;
@@ -13,6 +14,7 @@ use wavegate_proto::v1;
 use super::text;
 
 pub(crate) use agents::{AccountJson, CandidateJson, PromptJson};
+pub(crate) use changes::{CheckedOutJson, CommitJson, DiffJson, RepositoryJson};
 pub(crate) use fleet::WorkerJson;
 pub(crate) use plan::{PlanJson, SummaryJson};
 pub(crate) use report::ReportJson;

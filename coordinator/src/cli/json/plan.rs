@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wavegate_proto::v1;
 
-use super::{EstimatesJson, UsageJson, agents::CounselJson, filled, passed};
+use super::{CommitJson, EstimatesJson, RepositoryJson, UsageJson, agents::CounselJson, filled, passed};
 use crate::cli::text;
 
 /// A plan in a list.
@@ -68,6 +68,8 @@ pub(crate) struct PlanJson {
     workspace: String,
     /// The digest of the plan's tree as last published.
     tree: Option<String>,
+    /// Workspace git.
+    repository: Option<RepositoryJson>,
     estimates: Option<EstimatesJson>,
     waves: Vec<WaveJson>,
 }
@@ -78,6 +80,7 @@ impl From<v1::Plan> for PlanJson {
             workspace: text::workspace(plan.workspace()),
             summary: plan.summary.unwrap_or_default().into(),
             tree: filled(plan.tree),
+            repository: plan.repository.map(Into::into),
             estimates: plan.estimates.map(Into::into),
             waves: plan.waves.into_iter().map(Into::into).collect(),
         }
@@ -97,6 +100,8 @@ pub(crate) struct WaveJson {
     tasks: Vec<TaskJson>,
     verdicts: Vec<VerdictJson>,
     counsels: Vec<CounselJson>,
+    /// Workspace git: what was published of it, in order.
+    commits: Vec<CommitJson>,
 }
 
 impl From<v1::Wave> for WaveJson {
@@ -112,6 +117,7 @@ impl From<v1::Wave> for WaveJson {
             tasks: wave.tasks.into_iter().map(Into::into).collect(),
             verdicts: wave.verdicts.into_iter().map(Into::into).collect(),
             counsels: wave.counsels.into_iter().map(Into::into).collect(),
+            commits: wave.commits.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -140,6 +146,8 @@ struct TaskJson {
     /// The lease that is live or uncertain.
     lease: Option<LeaseJson>,
     worker: Option<String>,
+    /// The digest of its newest accepted result; null when there is none, or it changed nothing.
+    result: Option<String>,
     attempts: Vec<AttemptJson>,
 }
 
@@ -171,6 +179,7 @@ impl From<v1::Task> for TaskJson {
             depends_on: task.depends_on,
             lease: filled(task.lease_id).map(|id| LeaseJson { id, status: lease_status }),
             worker: filled(task.worker),
+            result: filled(task.result),
             attempts: task.attempts.into_iter().map(Into::into).collect(),
         }
     }

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use wavegate_proto::v1;
 
-use super::{EstimatesJson, SummaryJson, UsageJson, agents::LedgerJson, filled, plan::WaveJson};
+use super::{
+    EstimatesJson, RepositoryJson, SummaryJson, UsageJson, agents::LedgerJson, filled, plan::WaveJson,
+};
 use crate::cli::text::{self, ratio};
 
 /// What `report` and `run` end with.
@@ -15,6 +17,8 @@ pub(crate) struct ReportJson {
     estimates: Option<EstimatesJson>,
     /// The digest of the plan's tree as last published.
     tree: Option<String>,
+    /// Workspace git.
+    repository: Option<RepositoryJson>,
     /// Where the tree was written to, if it was.
     out: Option<String>,
     waves: Vec<WaveJson>,
@@ -54,12 +58,18 @@ struct NumbersJson {
 }
 
 impl ReportJson {
-    pub(crate) fn new(report: v1::GetReportResponse, tree: Option<String>, out: Option<String>) -> Self {
+    pub(crate) fn new(
+        report: v1::GetReportResponse,
+        tree: Option<String>,
+        repository: Option<v1::Repository>,
+        out: Option<String>,
+    ) -> Self {
         Self {
             report: NumbersJson::of(&report),
             plan: report.plan.unwrap_or_default().into(),
             estimates: report.estimates.map(Into::into),
             tree,
+            repository: repository.map(Into::into),
             out,
             waves: report.waves.into_iter().map(Into::into).collect(),
             ledger: report.ledger.into_iter().map(Into::into).collect(),

@@ -58,7 +58,7 @@ pub(super) async fn read_source<B: Backend>(
         (None, Some(path)) => path,
         (None, None) => return Err(Failure::Usage("expected a plan file or --resume".into())),
     };
-    let file = PlanFile::read(desk, path, &args.set, args.agents.prices.as_deref())?;
+    let file = PlanFile::read(desk, path, &args.set, args.agents.prices.as_deref()).await?;
     file.require_sound(desk)?;
     let estimates = file.estimates();
     let mode = mode_question::choose(&desk.console, args.mode, &estimates, interrupts).await?;
@@ -95,7 +95,7 @@ async fn start_file<B: Backend>(
     file: &PlanFile,
     mode: v1::Mode,
 ) -> Result<Started, Failure> {
-    let submitted = file.submit(desk, &link.connection, &args.budget).await?;
+    let submitted = file.submit(desk, link, &args.budget).await?;
     let plan_id = submitted.plan_id;
     desk.console.tell(&format!("plan {plan_id} {}: {} mode", text::clean(&submitted.name), text::mode(mode)));
     serve_plan(link, plan_id).await?;

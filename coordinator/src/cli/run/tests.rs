@@ -5,7 +5,7 @@ use wavegate_proto::v1;
 
 use crate::cli::{
     args::{Cli, Command},
-    backend::CheckedFile,
+    backend::{CheckedFile, PlanBase, RepositoryBase},
     exit::Exit,
     fake::{Office, World, office, world},
     interrupts::Interrupts,
@@ -39,7 +39,7 @@ fn wrong_file(office: &mut Office) {
     };
     office.desk.backend.checked = CheckedFile {
         answer: v1::CheckPlanResponse { diagnostics: vec![diagnostic], outline: None },
-        base: None,
+        base: PlanBase::Empty,
     };
 }
 
@@ -248,7 +248,7 @@ async fn the_tree_is_written_where_the_person_wants_it() {
     world.plan.set_workspace(v1::WorkspaceKind::Dir);
     world.plan.tree = "abc".to_owned();
     let mut office = office(world, None);
-    office.desk.backend.checked.base = Some("/source".into());
+    office.desk.backend.checked.base = PlanBase::Folder("/source".into());
     let line = "run DIR/greet.yaml --mode standard --out DIR/out --json";
     assert_eq!(office.type_in(line).await, 0);
     let dir = office.dir.path().display().to_string();
@@ -260,4 +260,30 @@ async fn the_tree_is_written_where_the_person_wants_it() {
     assert_eq!(report["out"], format!("{dir}/out"));
     assert_eq!(report["status"], "done");
     assert!(report["waves"].is_array());
+}
+
+fn on_a_repository(office: &mut Office) {
+    office.desk.backend.checked.base = PlanBase::Repository(RepositoryBase {
+        location: "/srv/project".to_owned(),
+        base: "main".to_owned(),
+        commit: Some("c".repeat(40)),
+    });
+}
+
+#[tokio::test]
+async fn a_plan_on_a_repository_is_submitted_with_where_it_is_and_what_it_starts_from() {
+    let mut office = office(ending_in("plan_done", v1::PlanState::Done), None);
+    on_a_repository(&mut office);
+    assert_eq!(office.type_in("run DIR/greet.yaml --mode standard").await, 0);
+    assert_eq!(office.asked()[1..3], ["upload /srv/project", "submit 57a7e /srv/project main"]);
+}
+
+#[tokio::test]
+async fn workers_of_another_coordinator_get_what_they_cannot_reach() {
+    let mut office = office(world(v1::PlanState::AwaitingApproval), None);
+    let url = crate::cli::fake::serve(&office.world).await;
+    on_a_repository(&mut office);
+    assert_eq!(office.type_in(&format!("submit DIR/greet.yaml --coordinator {url}")).await, 0);
+    assert_eq!(office.asked(), ["upload /srv/project for others", "submit 57a7e /srv/project main"]);
+    assert!(office.told().starts_with("warning: the history is large\n"), "{}", office.told());
 }

@@ -3,6 +3,7 @@
 //! writes it.
 
 mod agents;
+mod commits;
 mod diagnostics;
 mod estimate;
 mod event;
@@ -19,6 +20,7 @@ mod workers;
 mod tests;
 
 pub(crate) use agents::{accounts, candidates, prompt};
+pub(crate) use commits::short_commit;
 pub(crate) use diagnostics::diagnostics;
 pub(crate) use estimate::{estimate, estimates};
 pub(crate) use event::event;

@@ -6,7 +6,9 @@ use wavegate_proto::v1;
 use super::{
     WIDTH,
     agents::counsel,
-    clean, counted, cut, lease_state, plan_state,
+    clean,
+    commits::commits,
+    counted, cut, lease_state, plan_state,
     plans::chosen_mode,
     quantity::{clock, cost, dollars, duration, grouped, instant, tokens},
     table::{Table, wrapped},
@@ -22,6 +24,10 @@ pub(crate) fn plan(plan: &v1::Plan) -> String {
     for wave in &plan.waves {
         text.push('\n');
         text.push_str(&wave_section(wave));
+    }
+    let commits = commits(&plan.waves);
+    if !commits.is_empty() {
+        text.push_str(&format!("\n{commits}"));
     }
     if lacks_runner(plan) {
         text.push_str(&format!("\n{DOCTOR}\n"));
@@ -48,7 +54,7 @@ fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
         "tasks".into(),
         format!("{} of {} done, {} running", summary.tasks_done, summary.tasks, summary.tasks_running),
     ]);
-    table.row(["workspace".into(), workspace(plan.workspace())]);
+    table.row(["workspace".into(), place(plan)]);
     table.row(["times".into(), times(summary)]);
     if let Some(used) = used(summary) {
         table.row(["used".into(), used]);
@@ -62,6 +68,16 @@ fn head(plan: &v1::Plan, summary: &v1::PlanSummary) -> String {
         text.push_str(&wrapped(&why, 0, WIDTH));
     }
     text
+}
+
+/// `git, main of /srv/project`.
+fn place(plan: &v1::Plan) -> String {
+    let kind = workspace(plan.workspace());
+    match &plan.repository {
+        Some(at) if at.base.is_empty() => format!("{kind}, {}", at.location),
+        Some(at) => format!("{kind}, {} of {}", at.base, at.location),
+        None => kind,
+    }
 }
 
 /// `running, standard mode, sonnet tier`.

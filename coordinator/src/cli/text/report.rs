@@ -5,7 +5,9 @@ mod ledger;
 use wavegate_proto::v1;
 
 use super::{
-    WIDTH, clean, counted, cut, plan_state,
+    WIDTH, clean,
+    commits::commits,
+    counted, cut, plan_state,
     quantity::{cost, dollars, duration, grouped, rough_duration, tokens},
     table::{Table, wrapped},
     wave_state,
@@ -22,17 +24,21 @@ pub(crate) enum Results {
     Nothing,
     /// Workspace none: wherever the tasks wrote them.
     Elsewhere,
-    /// In the target branch.
-    Branch,
+    /// Workspace git: as commits; the command shows them.
+    Repository { location: String, commits: usize, command: String },
 }
 
 impl Results {
-    /// Where the results of a plan are as long as nobody has written them out; `command` would.
-    pub(crate) fn of(plan: &v1::Plan, command: String) -> Self {
+    /// Where the results of a plan are as long as nobody has written them out; `write` would, and `diff` shows them.
+    pub(crate) fn of(plan: &v1::Plan, write: String, diff: String) -> Self {
         match plan.workspace() {
             v1::WorkspaceKind::Dir if plan.tree.is_empty() => Self::Nothing,
-            v1::WorkspaceKind::Dir => Self::Tree { digest: plan.tree.clone(), command },
-            v1::WorkspaceKind::Git => Self::Branch,
+            v1::WorkspaceKind::Dir => Self::Tree { digest: plan.tree.clone(), command: write },
+            v1::WorkspaceKind::Git => Self::Repository {
+                location: plan.repository.clone().unwrap_or_default().location,
+                commits: plan.waves.iter().map(|wave| wave.commits.len()).sum(),
+                command: diff,
+            },
             v1::WorkspaceKind::None | v1::WorkspaceKind::Unspecified => Self::Elsewhere,
         }
     }
@@ -48,7 +54,10 @@ impl Results {
             Self::Elsewhere => {
                 "wherever the tasks wrote them: this plan has no workspace of its own".to_owned()
             }
-            Self::Branch => "in the plan's repository".to_owned(),
+            Self::Repository { location, commits: 0, .. } => {
+                format!("nothing was published to {location} yet")
+            }
+            Self::Repository { location, command, .. } => format!("in {location}; `{command}` shows them"),
         }
     }
 }
@@ -65,6 +74,10 @@ pub(crate) fn report(report: &v1::GetReportResponse, results: &Results) -> Strin
     // Not in the table: a path or a command is never cut.
     text.push_str(&format!("  results     {}\n", clean(&results.text())));
     text.push_str(&waves(&report.waves));
+    let commits = commits(&report.waves);
+    if !commits.is_empty() {
+        text.push_str(&format!("\n{commits}"));
+    }
     text.push_str(&ledger::text(report));
     text
 }

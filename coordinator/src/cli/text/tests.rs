@@ -495,3 +495,101 @@ fn a_diagnostic_without_a_place_names_the_file_alone() {
         it is kept
     ");
 }
+
+fn published() -> Vec<v1::Wave> {
+    let commit = |task: &str, subject: &str, branch: &str, request: &str| v1::PublishedCommit {
+        task: task.to_owned(),
+        commit: format!("{task:0<40}").to_lowercase().replace(['t', '-'], "a"),
+        subject: subject.to_owned(),
+        branch: branch.to_owned(),
+        request: request.to_owned(),
+        verdict: "approved in round 2 by thor-1".to_owned(),
+        at_ms: NINE,
+    };
+    let branch = "wavegate/report-on-the-sources/a-wave-of-a-long-name";
+    let request = "https://example.org/project/pulls/4";
+    vec![
+        v1::Wave {
+            key: "W1".to_owned(),
+            state: v1::WaveState::Done.into(),
+            round: 2,
+            commits: vec![
+                commit("T1-01", "Count the lines of every file", "main", ""),
+                commit("T1-02", "List", "main", ""),
+            ],
+            ..Default::default()
+        },
+        v1::Wave {
+            key: "W2".to_owned(),
+            state: v1::WaveState::Publishing.into(),
+            reason: "no connected worker can reach the repository".to_owned(),
+            round: 1,
+            commits: vec![commit(
+                "T2-01",
+                "Write\u{1b}[31m it all down, with everything that was found on the way",
+                branch,
+                request,
+            )],
+            ..Default::default()
+        },
+    ]
+}
+
+#[test]
+fn commits_are_listed_by_task_with_their_branch_word_and_request() {
+    let told = v1::GetReportResponse { waves: published(), ..whole_report() };
+    let results = Results::Repository {
+        location: "/srv/project".to_owned(),
+        commits: 3,
+        command: "wavegate diff 3".to_owned(),
+    };
+    let text = fits(report(&told, &results));
+    insta::assert_snapshot!(text[text.find("  results").unwrap()..], @"
+      results     in /srv/project; `wavegate diff 3` shows them
+
+      WAVE  STATE       ROUNDS  TASKS  ATTEMPTS  NAME
+      W1    done        2       0      0
+      W2    publishing  1       0      0
+
+    3 commits
+      COMMIT      TASK   BRANCH                            SUBJECT
+      a1a0100000  T1-01  main                              Count the lines of every file
+      a1a0200000  T1-02  main                              List
+      a2a0100000  T2-01  wavegate/report-on-the-sources/…  Write [31m it all down, with everything that…
+      W1: approved in round 2 by thor-1
+      W2: approved in round 2 by thor-1
+      W2: request https://example.org/project/pulls/4
+    ");
+}
+
+#[test]
+fn show_says_where_a_plan_works_and_what_it_has_published() {
+    let repository = v1::Repository { location: "/srv/project".to_owned(), base: "main".to_owned() };
+    let mut told = v1::Plan { waves: published(), repository: Some(repository), ..whole_plan() };
+    told.set_workspace(v1::WorkspaceKind::Git);
+    insta::assert_snapshot!(fits(plan(&told)), @"
+    plan 3  report on the sources
+    status     running, standard mode, sonnet tier
+    waves      0 of 2 done
+    tasks      0 of 4 done, 1 running
+    workspace  git, main of /srv/project
+    times      submitted 2026-11-23T09:05:04Z, approved 2026-11-23T09:05:09Z
+    used       $0.06, 12,345 tokens
+
+    W1: done, round 2
+      TASK  STATE  TRIES  COUNTS  RUNNER  WORKER  TITLE
+
+    W2: publishing, round 1
+      W2 waits: no connected worker can reach the repository
+      TASK  STATE  TRIES  COUNTS  RUNNER  WORKER  TITLE
+
+    3 commits
+      COMMIT      TASK   BRANCH                            SUBJECT
+      a1a0100000  T1-01  main                              Count the lines of every file
+      a1a0200000  T1-02  main                              List
+      a2a0100000  T2-01  wavegate/report-on-the-sources/…  Write [31m it all down, with everything that…
+      W1: approved in round 2 by thor-1
+      W2: approved in round 2 by thor-1
+      W2: request https://example.org/project/pulls/4
+    ");
+}

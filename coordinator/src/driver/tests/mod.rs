@@ -149,6 +149,8 @@ fn succeeded() -> Box<Report> {
         changed_files: 0,
         candidate: None,
         conflicts: vec![],
+        target: None,
+        published: Default::default(),
         verdict: None,
     })
 }

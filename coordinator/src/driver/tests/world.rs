@@ -252,9 +252,10 @@ impl Store for MemoryStore {
 
     fn load_work(&mut self, lease: &LeaseRow, _brief: &WorkBrief) -> Result<Work, StoreError> {
         let body = match lease.work {
-            LeaseWork::Task { .. } | LeaseWork::Integrate | LeaseWork::Coordinate { .. } => {
-                WorkBody::Integrate { base: None, results: vec![] }
-            }
+            LeaseWork::Task { .. }
+            | LeaseWork::Integrate
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => WorkBody::Integrate { base: None, results: vec![] },
             LeaseWork::Validate { candidate } => {
                 WorkBody::Validate { by_agent: false, candidate, tasks: vec![], verify: vec![] }
             }

@@ -38,7 +38,8 @@ fn good_files_are_read_whole() {
 
 #[test]
 fn the_examples_are_read_without_a_word() {
-    for (name, waves, tasks) in [("hello.yaml", 2, 4), ("tree-report.yaml", 3, 21)] {
+    for (name, waves, tasks) in [("hello.yaml", 2, 4), ("tree-report.yaml", 3, 21), ("repository.yaml", 3, 6)]
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
         let source = fs::read_to_string(path).unwrap();
         let sets = sets(&[(super::super::PLAN_DIR, "/plans")]);

@@ -161,7 +161,8 @@ fn last(story: &TaskStory) -> LastAttempt<'_> {
         | Outcome::BudgetLimit
         | Outcome::Refused
         | Outcome::Killed
-        | Outcome::Nonsense => LastAttempt::Failed { summary: &last.summary },
+        | Outcome::Nonsense
+        | Outcome::TargetMoved => LastAttempt::Failed { summary: &last.summary },
     }
 }
 

@@ -1,8 +1,8 @@
 //! Plans, for listings and reports.
 
 use wavegate_engine::{
-    CostSource, LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource, WaveBlock,
-    WaveState,
+    CostSource, Decision, LeaseState, Mode, PauseReason, PlanState, TaskBlock, TaskState, VerdictSource,
+    WaveBlock, WaveState,
     estimate::Estimates,
     spec::{PlanSpec, ThorKind},
 };
@@ -10,13 +10,13 @@ use wavegate_proto::v1;
 
 use super::{
     FieldError, mode_into_proto,
-    session::{attempt_of, purpose_into_proto, workspace_into_proto},
+    session::{attempt_of, purpose_into_proto, repository_into_proto, workspace_into_proto},
     text_of, tier_into_proto, usage_into_proto, verdict_into_proto,
     worker::{kind_into_proto, lease_state_into_proto},
     wrong,
 };
 use crate::{
-    driver::Holds,
+    driver::{Holds, approval_words},
     planfile,
     prices::Prices,
     store::reader::{
@@ -166,6 +166,8 @@ pub(crate) fn plan_into_proto(plan: PlanDetail, holds: &Holds, estimates: v1::Es
         external_thor: plan.head.thor == ThorKind::External,
         source: plan.source.clone(),
         estimates: Some(estimates),
+        repository: repository_into_proto(&plan.head.project),
+        base_tree: text_of(plan.base),
         waves: waves_into_proto(plan, holds),
     }
 }
@@ -205,7 +207,19 @@ fn wave_into_proto(
         | WaveState::Done
         | WaveState::Cancelled => holds.waves.get(&wavegate_engine::WaveIx(ix)).cloned().unwrap_or_default(),
     };
+    let verdict = wave.verdicts.iter().rev().find(|it| it.verdict.decision == Decision::Approved);
+    let verdict = verdict.map(|it| approval_words(it.source, it.round, &it.by, &it.note)).unwrap_or_default();
+    let commits = wave.commits.into_iter().map(|commit| v1::PublishedCommit {
+        task: commit.task,
+        commit: commit.commit,
+        subject: commit.subject,
+        branch: commit.branch,
+        request: commit.request,
+        verdict: verdict.clone(),
+        at_ms: commit.at.0,
+    });
     v1::Wave {
+        commits: commits.collect(),
         key: wave.spec.key,
         name: wave.spec.name,
         state: state.into(),
@@ -306,6 +320,8 @@ fn task_into_proto(task: TaskDetail, holds: &Holds, task_keys: &[String]) -> v1:
     };
     v1::Task {
         routing,
+        result: text_of(task.row.result.as_ref().and_then(|result| result.changes)),
+        result_base: text_of(task.row.result.as_ref().and_then(|result| result.base)),
         usage: Some(usage_into_proto(task.row.spent)),
         budget_tokens: task.row.budget.tokens,
         budget_micro_usd: task.row.budget.micro_usd,

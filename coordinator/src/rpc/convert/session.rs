@@ -1,9 +1,9 @@
 //! Messages of a session.
 
 use wavegate_engine::{
-    CostSource, Counsel, Digest, Hello, LeaseId, LeaseRow, LeaseWork, ModelUsage, Outcome, Purpose,
-    ReleaseReason, Report, Role, Runner, SessionEvent, SessionId, Talk, WorkerId,
-    spec::{WorkSpec, WorkspaceKind},
+    Commit, Conflict, CostSource, Counsel, Digest, Hello, LeaseId, LeaseRow, LeaseWork, ModelUsage, Outcome,
+    Published, Purpose, ReleaseReason, Report, Role, Runner, SessionEvent, SessionId, Talk, WorkerId,
+    spec::{MergeMode, ProjectSpec, WorkSpec, WorkspaceKind},
 };
 use wavegate_proto::{PROTOCOL_VERSION, v1};
 
@@ -17,6 +17,9 @@ use crate::{
     driver::{Outgoing, Work, WorkBody},
     rpc::Services,
 };
+
+/// The address of a request is longer than a name.
+const MAX_REQUEST_BYTES: usize = 2048;
 
 /// A worker's message after its hello.
 pub(crate) enum Incoming {
@@ -141,6 +144,7 @@ fn released_from_proto(released: v1::Released) -> Result<SessionEvent, FieldErro
         v1::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
         v1::ReleaseReason::Drain => ReleaseReason::Drain,
         v1::ReleaseReason::SelfFenced => ReleaseReason::SelfFenced,
+        v1::ReleaseReason::Repository => ReleaseReason::Repository,
         // What a newer worker could not do for a reason that we do not know.
         v1::ReleaseReason::Unable | v1::ReleaseReason::Unspecified => ReleaseReason::Unable,
     };
@@ -165,6 +169,7 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         v1::Outcome::BadCredentials => Outcome::BadCredentials,
         v1::Outcome::Overloaded => Outcome::Overloaded,
         v1::Outcome::Unreachable => Outcome::Unreachable,
+        v1::Outcome::TargetMoved => Outcome::TargetMoved,
         v1::Outcome::Unspecified => return Err(wrong("outcome", "expected one that this version knows")),
     };
     Ok(Report {
@@ -178,7 +183,13 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
         changes: maybe_digest("changes", &report.changes)?,
         changed_files: report.changed_files,
         candidate: maybe_digest("candidate", &report.candidate)?,
-        conflicts: report.conflicts.into_iter().map(finding_from_proto).collect(),
+        target: maybe_digest("target", &report.target)?,
+        conflicts: report.conflicts.into_iter().map(conflict_from_proto).collect(),
+        published: Published {
+            commits: report.commits.into_iter().map(commit_from_proto).collect::<Result<_, _>>()?,
+            branch: shortened(report.branch, MAX_NAME_BYTES),
+            request: shortened(report.request, MAX_REQUEST_BYTES),
+        },
         verdict: report.verdict.map(verdict_from_proto).transpose()?,
         talk: Talk {
             model: shortened(report.model, MAX_NAME_BYTES),
@@ -189,6 +200,24 @@ pub(crate) fn report_from_proto(report: v1::Report) -> Result<Report, FieldError
             retry_after_ms: report.retry_after_ms.map(|ms| amount("retry_after_ms", ms)).transpose()?,
         },
         counsel: report.counsel.map(counsel_from_proto),
+    })
+}
+
+fn conflict_from_proto(conflict: v1::Conflict) -> Conflict {
+    let v1::Conflict { task, text, with } = conflict;
+    Conflict { finding: finding_from_proto(v1::Finding { task, text }), with }
+}
+
+fn commit_from_proto(commit: v1::Commit) -> Result<Commit, FieldError> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if ![40, 64].contains(&commit.commit.len()) || !commit.commit.bytes().all(is_hex) {
+        let found: String = commit.commit.chars().take(100).collect();
+        return Err(wrong("commits", format!("expected the full id of a commit, found {found:?}")));
+    }
+    Ok(Commit {
+        task: shortened(commit.task, MAX_NAME_BYTES),
+        commit: commit.commit,
+        subject: shortened(commit.subject, MAX_NAME_BYTES),
     })
 }
 
@@ -265,6 +294,20 @@ fn grant(number: u64, lease: &LeaseRow, work: Work) -> v1::Grant {
 
 fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
     let kind = workspace_into_proto(work.workspace);
+    let repository = repository_into_proto(&work.head.project);
+    let plan_slug = slug(&work.plan_name);
+    let merge_mode = work.wave_spec.merge_mode;
+    let gathered_on = match merge_mode {
+        MergeMode::Sync | MergeMode::None => String::new(),
+        MergeMode::Batch => format!("wavegate/{plan_slug}/batch"),
+        MergeMode::Async => format!("wavegate/{plan_slug}/{}", work.wave),
+    };
+    let workspace = |base: String| v1::Workspace {
+        kind: kind.into(),
+        base,
+        repository: repository.clone(),
+        ..v1::Workspace::default()
+    };
     let about = About { plan_name: &work.plan_name, plan: &work.head, wave: &work.wave_spec };
     let (lease_kind, body) = match work.body {
         WorkBody::Task { spec, base, layers, own, budget_micro_usd, story } => {
@@ -277,7 +320,14 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
             };
             let layers = layers.iter().map(ToString::to_string).collect();
             let own = text_of(own.and_then(|own| own.changes));
+            let branch = repository.as_ref().map(|_| format!("wavegate/{plan_slug}/{}", spec.key));
             let task = v1::TaskWork {
+                workspace: Some(v1::Workspace {
+                    layers,
+                    own,
+                    branch: branch.unwrap_or_default(),
+                    ..workspace(text_of(base))
+                }),
                 key: spec.key,
                 attempt,
                 runner: spec.runner,
@@ -287,7 +337,6 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
                 skip_if: spec.skip_if.unwrap_or_default(),
                 timeout_ms: spec.timeout_ms,
                 env: spec.env,
-                workspace: Some(v1::Workspace { kind: kind.into(), base: text_of(base), layers, own }),
                 findings: story.findings.into_iter().map(finding_into_proto).collect(),
             };
             (v1::LeaseKind::Task, v1::work::Body::Task(task))
@@ -298,9 +347,35 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
                 changes: text_of(result.changes),
                 built_on: result.built_on,
                 base: text_of(result.base),
+                title: result.title,
+                summary: result.summary,
+                attempt: result.attempt,
+                lease_id: result.lease.to_string(),
             });
-            let integrate = v1::IntegrateWork { base: text_of(base), results: results.collect() };
+            let integrate = v1::IntegrateWork {
+                base: text_of(base),
+                results: results.collect(),
+                repository,
+                merge_mode: merge_mode_into_proto(merge_mode).into(),
+                branch: gathered_on,
+            };
             (v1::LeaseKind::Integrate, v1::work::Body::Integrate(integrate))
+        }
+        WorkBody::Publish { base, candidate, verdict, tasks } => {
+            let name = &work.wave_spec.name;
+            let colon = if name.is_empty() { "" } else { ": " };
+            let lines = tasks.iter().map(|task| format!("- {} {}: {}", task.key, task.title, task.summary));
+            let publish = v1::PublishWork {
+                repository,
+                base: text_of(base),
+                candidate: candidate.to_string(),
+                merge_mode: merge_mode_into_proto(merge_mode).into(),
+                branch: gathered_on,
+                title: format!("{} {}{colon}{name}", work.plan_name, work.wave),
+                text: format!("{}\n\n{verdict}", lines.collect::<Vec<_>>().join("\n")),
+                verdict,
+            };
+            (v1::LeaseKind::Publish, v1::work::Body::Publish(publish))
         }
         WorkBody::Validate { candidate, tasks, verify, by_agent } => {
             let agent = by_agent.then(|| agent::judge(about, lease.round, &tasks));
@@ -322,8 +397,7 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
                 timeout_ms: task.spec.timeout_ms,
                 setup: task.spec.setup,
             });
-            let workspace =
-                Some(v1::Workspace { kind: kind.into(), base, layers: Vec::new(), own: String::new() });
+            let workspace = Some(workspace(base));
             let validate =
                 v1::ValidateWork { workspace, tasks: tasks.collect(), verify, timeout_ms, env, agent };
             (v1::LeaseKind::Validate, v1::work::Body::Validate(validate))
@@ -333,12 +407,7 @@ fn work_into_proto(lease: &LeaseRow, work: Work) -> v1::Work {
                 purpose: purpose_into_proto(purpose).into(),
                 tier: tier_into_proto(Some(tier)).into(),
                 agent: Some(agent::counsellor(about, purpose, tier, &tasks)),
-                workspace: Some(v1::Workspace {
-                    kind: kind.into(),
-                    base: text_of(base),
-                    layers: Vec::new(),
-                    own: String::new(),
-                }),
+                workspace: Some(workspace(text_of(base))),
                 timeout_ms: COUNSEL_TIMEOUT_MS,
             };
             (v1::LeaseKind::Coordinate, v1::work::Body::Coordinate(coordinate))
@@ -362,7 +431,10 @@ const COUNSEL_TIMEOUT_MS: u64 = 30 * 60_000;
 pub(crate) const fn attempt_of(work: LeaseWork) -> u32 {
     match work {
         LeaseWork::Task { attempt, .. } => attempt,
-        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => 0,
+        LeaseWork::Integrate
+        | LeaseWork::Validate { .. }
+        | LeaseWork::Coordinate { .. }
+        | LeaseWork::Publish { .. } => 0,
     }
 }
 
@@ -371,6 +443,38 @@ pub(crate) fn purpose_into_proto(purpose: Purpose) -> v1::Purpose {
         Purpose::Briefing => v1::Purpose::Briefing,
         Purpose::Triage => v1::Purpose::Triage,
     }
+}
+
+fn merge_mode_into_proto(mode: MergeMode) -> v1::MergeMode {
+    match mode {
+        MergeMode::Sync => v1::MergeMode::Sync,
+        MergeMode::Batch => v1::MergeMode::Batch,
+        MergeMode::Async => v1::MergeMode::Async,
+        MergeMode::None => v1::MergeMode::None,
+    }
+}
+
+/// The repository of a plan that works on one.
+pub(crate) fn repository_into_proto(project: &ProjectSpec) -> Option<v1::Repository> {
+    (project.workspace == WorkspaceKind::Git).then(|| v1::Repository {
+        location: project.repo.clone().unwrap_or_default(),
+        base: project.base.clone().unwrap_or_default(),
+    })
+}
+
+/// A plan's name as a part of a branch: lower-case letters, digits, `.`, `_` and `-`.
+pub fn slug(name: &str) -> String {
+    const MOST: usize = 60;
+    let mut slug = String::new();
+    for c in name.to_lowercase().chars() {
+        let plain = if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' };
+        // Two dots in a row mean a range to git.
+        if !(matches!(plain, '-' | '.') && slug.ends_with(['-', '.'])) && slug.len() < MOST {
+            slug.push(plain);
+        }
+    }
+    let slug = slug.trim_matches(['-', '.']).trim_end_matches(".lock");
+    if slug.is_empty() { "plan".to_owned() } else { slug.to_owned() }
 }
 
 pub(crate) fn workspace_into_proto(kind: WorkspaceKind) -> v1::WorkspaceKind {

@@ -82,6 +82,7 @@ pub(crate) fn kind_into_proto(kind: LeaseKind) -> v1::LeaseKind {
         LeaseKind::Integrate => v1::LeaseKind::Integrate,
         LeaseKind::Validate => v1::LeaseKind::Validate,
         LeaseKind::Coordinate => v1::LeaseKind::Coordinate,
+        LeaseKind::Publish => v1::LeaseKind::Publish,
     }
 }
 

@@ -73,6 +73,7 @@ fn task(ix: u32, depends_on: &[u32], attempts: Vec<LeaseDetail>) -> TaskDetail {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        built_on: Vec::new(),
         own: None,
         result: None,
     };
@@ -92,7 +93,15 @@ fn wave(depends_on: &[u32], tasks: Vec<TaskDetail>) -> WaveDetail {
         integrate_failures: 0,
         validate_failures: 0,
     };
-    WaveDetail { counsels: Vec::new(), spec, row, tasks, verdicts: Vec::new(), duties: Vec::new() }
+    WaveDetail {
+        counsels: Vec::new(),
+        spec,
+        row,
+        tasks,
+        verdicts: Vec::new(),
+        duties: Vec::new(),
+        commits: Vec::new(),
+    }
 }
 
 fn plan(mode: Mode, waves: Vec<WaveDetail>) -> PlanDetail {
@@ -123,7 +132,7 @@ fn plan(mode: Mode, waves: Vec<WaveDetail>) -> PlanDetail {
     };
     let source = "name: p\nwaves: [{ id: W, tasks: [{ id: T, run: 'true' }] }]";
     let head = crate::planfile::read(source, "p.yaml", &BTreeMap::new()).spec.unwrap();
-    PlanDetail { summary, source: source.to_owned(), head, waves }
+    PlanDetail { summary, source: source.to_owned(), base: None, head, waves }
 }
 
 fn worker(id: &str, slots: Option<u32>) -> WorkerDetail {

@@ -157,3 +157,43 @@ async fn reading_is_open_and_every_change_needs_the_token() {
     }
     assert_eq!(bench.state(&plan).await, v1::PlanState::AwaitingApproval);
 }
+
+fn on_a_repository(project: &str, repository: &str, base: &str) -> v1::SubmitPlanRequest {
+    let source = format!("name: p\n{project}\nwaves: [{{ id: W1, tasks: [{{ id: T1, run: echo }}] }}]\n");
+    v1::SubmitPlanRequest { repository: repository.to_owned(), base: base.to_owned(), ..submission(&source) }
+}
+
+#[tokio::test]
+async fn what_the_client_has_resolved_stands_in_the_place_of_what_the_file_says() {
+    let bench = Bench::start().await;
+    let at = |location: &str, base: &str| {
+        Some(v1::Repository { location: location.to_owned(), base: base.to_owned() })
+    };
+    for (project, repository, base, stored) in [
+        ("project: { workspace: git }", "/srv/a", "main", at("/srv/a", "main")),
+        ("project: { workspace: git, repo: ../a, base: main }", "/srv/a", "", at("/srv/a", "main")),
+        ("project: { workspace: git, repo: 'git@example.org:a' }", "", "", at("git@example.org:a", "")),
+        ("project: { workspace: dir }", "", "", None),
+    ] {
+        let request = on_a_repository(project, repository, base);
+        let plan = bench.plans().submit_plan(request).await.unwrap().into_inner().plan_id;
+        assert_eq!(bench.plan(&plan.to_string()).await.repository, stored, "{project}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_no_worker_could_find_or_nobody_may_name_is_refused() {
+    let bench = Bench::start().await;
+    for (project, repository, base, said) in [
+        ("project: { workspace: git }", "", "", "only its own client knows"),
+        ("project: { workspace: git, repo: ../a }", "", "", "only its own client can resolve"),
+        ("project: { workspace: git }", "a", "", "only its own client can resolve"),
+        ("project: { workspace: git }", "ext::sh -c x", "", "would run a helper program"),
+        ("project: { workspace: git }", "/srv/a", "-x", "begins with `-`"),
+        ("project: { workspace: dir }", "/srv/a", "", "workspace is not git"),
+    ] {
+        let refused = submit_refused(&bench, on_a_repository(project, repository, base)).await;
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(said), "{project} {repository}: {refused}");
+    }
+}

@@ -11,8 +11,11 @@ use crate::driver::StoreError;
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
-pub(in crate::store) const MIGRATIONS: [&str; 2] =
-    [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
+pub(in crate::store) const MIGRATIONS: [&str; 3] = [
+    include_str!("../schema/0001.sql"),
+    include_str!("../schema/0002.sql"),
+    include_str!("../schema/0003.sql"),
+];
 
 /// How long another program may hold the database before we say so.
 const BUSY: Duration = Duration::from_secs(5);

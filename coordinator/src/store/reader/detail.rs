@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, Row};
 use wavegate_engine::{
-    Decision, Evidence, Finding, Gate, LeaseKind, LeaseWork, Outcome, Purpose, TaskIx, Utc, Verdict,
+    Decision, Digest, Evidence, Finding, Gate, LeaseKind, LeaseWork, Outcome, Purpose, TaskIx, Utc, Verdict,
     VerdictSource, WaveIx, spec::PlanSpec,
 };
 
 use super::{
-    CounselDetail, LeaseDetail, LedgerLine, PlanDetail, PlanSummary, Result, ResultDetail, TaskDetail,
-    VerdictDetail, WaveDetail,
+    CommitDetail, CounselDetail, LeaseDetail, LedgerLine, PlanDetail, PlanSummary, Result, ResultDetail,
+    TaskDetail, VerdictDetail, WaveDetail,
 };
 use crate::store::{
     error::unknown,
@@ -20,10 +20,12 @@ use crate::store::{
 
 pub(super) fn detail(sql: &Connection, summary: PlanSummary) -> Result<PlanDetail> {
     let plan = summary.id.0;
-    let texts = "SELECT source, head FROM wg_plan_texts WHERE plan_id = ?1";
-    let texts: Vec<(String, PlanSpec)> =
-        all(sql, texts, [plan], |row| Ok((get(row, "source")?, json(row, "head")?)))?;
-    let (source, head) = texts.into_iter().next().ok_or_else(|| unknown("plan", plan))?;
+    let texts = "SELECT x.source, x.head, p.base FROM wg_plan_texts AS x \
+                 INNER JOIN wg_plans AS p ON p.id = x.plan_id WHERE x.plan_id = ?1";
+    let texts: Vec<(String, PlanSpec, Option<Digest>)> = all(sql, texts, [plan], |row| {
+        Ok((get(row, "source")?, json(row, "head")?, maybe_digest(row, "base")?))
+    })?;
+    let (source, head, base) = texts.into_iter().next().ok_or_else(|| unknown("plan", plan))?;
     let waves = "SELECT * FROM wg_waves WHERE plan_id = ?1 ORDER BY ix";
     let mut waves = all(sql, waves, [plan], wave)?;
     place_tasks(sql, plan, &mut waves)?;
@@ -33,7 +35,11 @@ pub(super) fn detail(sql: &Connection, summary: PlanSummary) -> Result<PlanDetai
     for (at, counsel) in counsels(sql, plan)? {
         wave_at(&mut waves, at.at())?.counsels.push(counsel);
     }
-    Ok(PlanDetail { summary, source, head, waves })
+    let commits = "SELECT * FROM wg_commits WHERE plan_id = ?1 ORDER BY wave_ix, ix";
+    for (at, commit) in all(sql, commits, [plan], commit)? {
+        wave_at(&mut waves, at.at())?.commits.push(commit);
+    }
+    Ok(PlanDetail { summary, source, base, head, waves })
 }
 
 fn wave_at(waves: &mut [WaveDetail], at: usize) -> Result<&mut WaveDetail> {
@@ -48,7 +54,20 @@ fn wave(row: &Row<'_>) -> Result<WaveDetail> {
         verdicts: Vec::new(),
         duties: Vec::new(),
         counsels: Vec::new(),
+        commits: Vec::new(),
     })
+}
+
+fn commit(row: &Row<'_>) -> Result<(WaveIx, CommitDetail)> {
+    let detail = CommitDetail {
+        task: get(row, "task_key")?,
+        commit: get(row, "commit_id")?,
+        subject: get(row, "subject")?,
+        branch: get(row, "branch")?,
+        request: get(row, "request")?,
+        at: Utc(get(row, "at_ms")?),
+    };
+    Ok((WaveIx(number(row, "wave_ix")?), detail))
 }
 
 /// Tasks into their waves, and leases to their tasks or waves.
@@ -66,7 +85,10 @@ fn place_tasks(sql: &Connection, plan: i64, waves: &mut [WaveDetail]) -> Result<
                 let (wave, at) = places.get(task.at()).copied().ok_or_else(|| unknown("task_ix", task.0))?;
                 waves[wave].tasks[at].attempts.push(detail);
             }
-            LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => {
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => {
                 wave_at(waves, detail.lease.wave.at())?.duties.push(detail);
             }
         }

@@ -36,6 +36,8 @@ pub struct PlanDetail {
     pub summary: PlanSummary,
     /// The file as it was submitted.
     pub source: String,
+    /// What it started from.
+    pub base: Option<Digest>,
     /// The plan without its waves.
     pub head: PlanSpec,
     pub waves: Vec<WaveDetail>,
@@ -49,10 +51,26 @@ pub struct WaveDetail {
     pub row: WaveRow,
     pub tasks: Vec<TaskDetail>,
     pub verdicts: Vec<VerdictDetail>,
-    /// Its integrate, validate and coordinate leases, oldest first.
+    /// Its integrate, validate, coordinate and publish leases, oldest first.
     pub duties: Vec<LeaseDetail>,
     /// Oldest first.
     pub counsels: Vec<CounselDetail>,
+    /// What of it reached a repository, in order.
+    pub commits: Vec<CommitDetail>,
+}
+
+/// One task's work in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitDetail {
+    /// The task's key.
+    pub task: String,
+    pub commit: String,
+    pub subject: String,
+    /// Empty where no branch was moved.
+    pub branch: String,
+    /// Empty where no request was opened.
+    pub request: String,
+    pub at: Utc,
 }
 
 /// One task.

@@ -15,6 +15,7 @@ SET
     spent_micro_usd = :spent_micro_usd,
     budget_tokens = :budget_tokens,
     budget_micro_usd = :budget_micro_usd,
+    built_on = :built_on,
     result_lease = :result_lease,
     result_attempt = :result_attempt,
     result_worker = :result_worker,

@@ -61,6 +61,7 @@ fn pending() -> TaskRow {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        built_on: Vec::new(),
         own: None,
         result: None,
     }
@@ -201,6 +202,7 @@ fn every_state_of_a_task_is_read_back_with_its_result() {
             losses: 2,
             rejections: 3,
             evidence_only: true,
+            built_on: Vec::new(),
             result: Some(result),
         };
         world.write(&[Change::Task { plan, task: TaskIx(1), was: was.name(), row: row.clone() }]);

@@ -26,6 +26,7 @@ fn submitted() -> TaskRow {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        built_on: Vec::new(),
         own: None,
         result: None,
     }

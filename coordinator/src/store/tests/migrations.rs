@@ -9,8 +9,11 @@ use super::world::{db_in, open_in};
 use crate::{driver::Store as _, store::open::MIGRATIONS};
 
 /// Data as it was kept under each version: one file for each migration.
-const DATA: [&str; MIGRATIONS.len()] =
-    [include_str!("../schema/0001.data.sql"), include_str!("../schema/0002.data.sql")];
+const DATA: [&str; MIGRATIONS.len()] = [
+    include_str!("../schema/0001.data.sql"),
+    include_str!("../schema/0002.data.sql"),
+    include_str!("../schema/0003.data.sql"),
+];
 
 /// Tables that every start writes to.
 const OF_THE_START: [&str; 2] = ["wg_meta", "wg_epochs"];

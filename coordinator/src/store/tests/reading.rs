@@ -54,6 +54,7 @@ fn a_summary_counts_waves_tasks_and_everything_that_was_used() {
             losses: 0,
             rejections: 0,
             evidence_only: false,
+            built_on: Vec::new(),
             own: None,
             result: None,
         };

@@ -1,8 +1,8 @@
 //! The text of a grant.
 
 use wavegate_engine::{
-    Change, Counsel, Decision, Finding, IntegrateResult, LeaseRow, LeaseWork, Outcome, Purpose, TaskIx,
-    TaskResult, TaskRow, TaskState, Tier, Verdict, VerdictRow, VerdictSource, WaveIx, WorkBrief,
+    Change, Counsel, Decision, Finding, IntegrateResult, LeaseId, LeaseRow, LeaseWork, Outcome, Purpose,
+    TaskIx, TaskResult, TaskRow, TaskState, Tier, Verdict, VerdictRow, VerdictSource, WaveIx, WorkBrief,
     spec::WorkspaceKind,
 };
 
@@ -132,6 +132,8 @@ fn integration_names_results_by_their_tasks_keys() {
     let lease = LeaseRow { work: LeaseWork::Integrate, ..task_lease(plan, TaskIx(0), 1) };
     let result = IntegrateResult {
         task: TaskIx(1),
+        lease: LeaseId(7),
+        attempt: 2,
         changes: Some(digest(3)),
         base: Some(digest(4)),
         built_on: vec![TaskIx(0)],
@@ -139,6 +141,10 @@ fn integration_names_results_by_their_tasks_keys() {
     let brief = WorkBrief::Integrate { base: Some(digest(5)), results: vec![result] };
     let result = ResultToIntegrate {
         key: "T1-02".to_owned(),
+        title: "Title of T1-02".to_owned(),
+        summary: String::new(),
+        lease: LeaseId(7),
+        attempt: 2,
         changes: Some(digest(3)),
         base: Some(digest(4)),
         built_on: vec!["T1-01".to_owned()],
@@ -162,6 +168,7 @@ fn validation_brings_each_task_with_the_claim_of_the_result_that_counts() {
         losses: 0,
         rejections: 0,
         evidence_only: false,
+        built_on: Vec::new(),
         own: None,
         result: Some(result),
     };

@@ -254,6 +254,8 @@ pub(super) fn report(outcome: Outcome) -> Report {
         changed_files: 1,
         candidate: None,
         conflicts: Vec::new(),
+        target: None,
+        published: Default::default(),
         verdict: None,
     }
 }

@@ -1,7 +1,7 @@
 //! Leases and their results.
 
 use rusqlite::{Connection, named_params, params};
-use wavegate_engine::{Counsel, LeaseId, LeaseRow, LeaseWork, Report, Utc};
+use wavegate_engine::{Counsel, LeaseId, LeaseRow, LeaseWork, Published, Report, Utc};
 
 use super::{Result, expect_one, int, maybe_int, text, usage};
 use crate::driver::StoreError;
@@ -9,10 +9,15 @@ use crate::driver::StoreError;
 pub(super) fn insert_lease(sql: &Connection, row: &LeaseRow) -> Result<()> {
     let (task, attempt) = match row.work {
         LeaseWork::Task { task, attempt } => (Some(task.0), Some(attempt)),
-        LeaseWork::Integrate | LeaseWork::Validate { .. } | LeaseWork::Coordinate { .. } => (None, None),
+        LeaseWork::Integrate
+        | LeaseWork::Validate { .. }
+        | LeaseWork::Coordinate { .. }
+        | LeaseWork::Publish { .. } => (None, None),
     };
     let (candidate, purpose, tier) = match row.work {
-        LeaseWork::Validate { candidate } => (Some(candidate.to_string()), None, None),
+        LeaseWork::Validate { candidate } | LeaseWork::Publish { candidate } => {
+            (Some(candidate.to_string()), None, None)
+        }
         LeaseWork::Coordinate { purpose, tier } => (None, Some(purpose.as_str()), Some(tier.as_str())),
         LeaseWork::Task { .. } | LeaseWork::Integrate => (None, None, None),
     };
@@ -91,9 +96,30 @@ pub(super) fn insert_result(
     })?;
     if changed == 1 {
         usage::put_usage(sql, lease, &report.talk.models, now)?;
+        if accepted {
+            insert_commits(sql, lease, &report.published, now)?;
+        }
         return usage::project(sql, lease, now);
     }
     Err(StoreError::Constraint(format!("lease {lease} already has a result, expected none")))
+}
+
+/// A wave is published once; a second word on it stands in the place of the first.
+fn insert_commits(sql: &Connection, lease: LeaseId, published: &Published, now: Utc) -> Result<()> {
+    let mut insert = sql.prepare_cached(include_str!("../commit/insert.sql"))?;
+    for (commit, ix) in published.commits.iter().zip(0_i64..) {
+        insert.execute(named_params! {
+            ":lease": lease.to_string(),
+            ":ix": ix,
+            ":task_key": commit.task,
+            ":commit_id": commit.commit,
+            ":subject": commit.subject,
+            ":branch": published.branch,
+            ":request": published.request,
+            ":now": now.0,
+        })?;
+    }
+    Ok(())
 }
 
 fn findings_json(report: &Report) -> String {

@@ -190,6 +190,7 @@ fn update_task(
         ":spent_micro_usd": maybe_int(row.spent.cost_micro_usd),
         ":budget_tokens": maybe_int(row.budget.tokens),
         ":budget_micro_usd": maybe_int(row.budget.micro_usd),
+        ":built_on": serde_json::json!(row.built_on.iter().map(|task| task.0).collect::<Vec<_>>()).to_string(),
         ":result_lease": result.map(|result| result.lease.to_string()),
         ":result_attempt": result.map(|result| result.attempt),
         ":result_worker": result.map(|result| result.worker.to_string()),
