@@ -10,4 +10,5 @@ mod example;
 mod ledger;
 mod modes;
 mod others;
+mod repositories;
 mod stand_in;

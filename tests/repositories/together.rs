@@ -139,3 +139,30 @@ fn declared_files_that_overlap_are_warned_of_and_take_turns_in_standard() {
     );
     assert_eq!(repository.show("main", "a").unwrap(), "two\none\n1\n2\n3\n4\n5\n6\n7\n8");
 }
+
+/// Waves that wait for nobody, published as each mode says: no work of one is lost under another's.
+#[test]
+fn independent_waves_at_the_same_time_lose_nothing_of_each_other() {
+    for (mode, tip) in [("sync", "main"), ("batch", "wavegate/free/batch"), ("none", "")] {
+        let home = home();
+        let repository = crate::repository(&home);
+        let wave = |at: usize| {
+            format!(
+                "  - id: W{at}\n    depends_on: []\n    merge_mode: {mode}\n    tasks:\n      - {{ id: T{at}, run: \"echo {at} > file-{at}\", verify: \
+                 [\"test -s file-{at}\"] }}\n"
+            )
+        };
+        let waves: String = (1..=4).map(wave).collect();
+        let file = home.write("plan.yaml", &(head("free", &repository) + &waves)).unwrap();
+        let ran = home.run(&["run", file.to_str().unwrap(), "--mode", "max", "--workers", "2"]).unwrap();
+        assert_eq!(ran.code, Some(0), "{mode}: {ran:?}\n{}", home.dump());
+        assert_eq!(home.count("SELECT sum(rejections) FROM wg_tasks").unwrap(), 0, "{mode}");
+        let changed = home.run(&["diff", "free", "--name-only"]).unwrap();
+        assert_eq!(changed.stdout, "file-1\nfile-2\nfile-3\nfile-4\n", "{mode}: {changed:?}");
+        if !tip.is_empty() {
+            let mut tasks = tasks_of(&repository, &format!("HEAD..{tip}"));
+            tasks.sort();
+            assert_eq!(tasks, ["T1", "T2", "T3", "T4"], "{mode}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod home;
 pub mod model_api;
 mod process;
 mod repository;
+pub mod simulation;
 mod wait;
 
 pub use agents::{ACCOUNT, AgentPrograms, LOGIN};

@@ -4,12 +4,12 @@ use std::fmt;
 
 /// A lease's name: the fence that every message about it carries.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LeaseId(String);
+pub struct LeaseId(String);
 
 /// A lease's name that this worker does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("lease id {found:?} is not 1 to 128 letters, digits, '-' or '_'")]
-pub(crate) struct BadLeaseId {
+pub struct BadLeaseId {
     found: String,
 }
 
@@ -17,7 +17,7 @@ impl LeaseId {
     const MAX_BYTES: usize = 128;
 
     /// Takes a name from a peer or a file.
-    pub(crate) fn parse(text: &str) -> Result<Self, BadLeaseId> {
+    pub fn parse(text: &str) -> Result<Self, BadLeaseId> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if text.is_empty() || text.len() > Self::MAX_BYTES || !text.bytes().all(allowed) {
             return Err(BadLeaseId { found: text.chars().take(Self::MAX_BYTES).collect() });
@@ -25,7 +25,9 @@ impl LeaseId {
         Ok(Self(text.to_owned()))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

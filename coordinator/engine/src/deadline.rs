@@ -105,7 +105,10 @@ impl Engine {
             let idle = plan.idle_since.map(|since| since.plus(timings.no_worker_pause_ms));
             leases.chain(plan.delayed.values().copied()).chain(idle)
         });
-        let regular = (!self.plans.is_empty()).then(|| now.plus(timings.clock_gap_ms / 3));
+        // Since the last tick, whatever came meanwhile: a tick that every message puts off would take the time
+        // without one for a gap, and forgive the leases of the dead for ever.
+        let regular = self.last_tick.map_or(now, |last| last.plus(timings.clock_gap_ms / 3));
+        let regular = (!self.plans.is_empty()).then_some(regular);
         let silence = self.fleet.next_silence(timings.unreachable_after_ms);
         let account = self
             .fleet

@@ -16,7 +16,9 @@ use crate::{
     state::{PauseReason, PlanState, WaveState},
 };
 
-/// Every open plan, every lease and every worker, and all decisions about them.
+/// Every open plan, every lease and every worker, and all decisions about them. A clone goes its own way from
+/// there, so that an exploration can take every way.
+#[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) plans: BTreeMap<PlanId, Plan>,
@@ -65,6 +67,11 @@ impl Engine {
     /// The workers and accounts as stored, nobody connected.
     pub fn restore_workers(&mut self, workers: Vec<WorkerRow>, accounts: Vec<AccountRow>) {
         self.fleet = Fleet::new(workers, Accounts::new(accounts));
+    }
+
+    /// The workers and accounts as stored; who is connected stays.
+    pub fn refresh_workers(&mut self, workers: Vec<WorkerRow>, accounts: Vec<AccountRow>) {
+        self.fleet.refresh(workers, Accounts::new(accounts));
     }
 
     /// A copy of who is connected, to go back to.

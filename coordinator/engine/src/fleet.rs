@@ -59,6 +59,21 @@ impl Fleet {
         Self { workers, sessions: BTreeMap::new(), accounts, began: None }
     }
 
+    /// What is stored of workers and accounts, whoever is connected: a transaction that was given up may have
+    /// been stored all the same.
+    pub(crate) fn refresh(&mut self, rows: Vec<WorkerRow>, accounts: Accounts) {
+        let mut before = std::mem::take(&mut self.workers);
+        self.workers = rows
+            .into_iter()
+            .map(|row| {
+                let session = before.remove(&row.id).and_then(|worker| worker.session);
+                (row.id.clone(), Worker { row: Arc::new(row), session })
+            })
+            .collect();
+        self.sessions.retain(|_, id| self.workers.contains_key(id));
+        self.accounts = accounts;
+    }
+
     /// It goes on from what is stored, with nobody connected.
     pub(crate) fn begin(&mut self, now: Mono) {
         self.began.get_or_insert(now);

@@ -240,6 +240,7 @@ impl Engine {
                 None
             }
             WaveState::Integrating | WaveState::Publishing => {
+                // Another wave of the plan is being published.
                 let kind = duty_of(plan, wave)?.kind;
                 Some(
                     whole
@@ -432,6 +433,8 @@ pub(crate) fn duty_of(plan: &Plan, wave: WaveIx) -> Option<Duty> {
         WaveState::Validating => duty(LeaseKind::Validate, Role::Thor, plan.thor_demand()),
         WaveState::Integrating if plan.shape.workspace == WorkspaceKind::None => None,
         WaveState::Integrating => duty(LeaseKind::Integrate, Role::Executor, None),
+        // One after the other: each starts from what the one before has published.
+        WaveState::Publishing if plan.publishes() => None,
         WaveState::Publishing => duty(LeaseKind::Publish, Role::Executor, None),
         WaveState::Running if wave.row.counsel.is_none() => None,
         WaveState::Running => duty(LeaseKind::Coordinate, Role::Coordinator, Some(plan.counsel_demand())),

@@ -10,6 +10,7 @@ use crate::{
     fleet::Session,
     ids::{LeaseId, SessionId, WorkerId},
     input::{Hello, Refusal, SessionEvent},
+    plan::Grant,
     row::{ModelUsage, PastLease, Report, Usage, WorkerRow},
     state::{LeaseState, ReleaseReason},
     transition::LeaseEvent,
@@ -122,7 +123,8 @@ impl Engine {
         }
     }
 
-    /// What the worker held before it came: kept, given back, or lost with its old process.
+    /// What the worker held before it came: kept, or, when its first heartbeat comes, given back or lost
+    /// with its old process.
     fn resume(
         &mut self,
         occasion: &mut Occasion<'_, '_>,
@@ -136,11 +138,8 @@ impl Engine {
             if held.contains(lease) {
                 self.hear(occasion, *lease);
                 self.repeat_cancel(occasion, session, *lease);
-            } else if same_instance {
-                // It never had the grant, or its word of the end got lost: nobody's fault.
-                self.release(occasion, *lease, ReleaseReason::Unanswered, "the worker came back without it");
-            } else {
-                self.lose(occasion, *lease, "its worker's process is gone");
+            } else if let Some(missed) = self.kept_mut(*lease) {
+                missed.grant = Grant::Missed { by_same_instance: same_instance };
             }
         }
     }
@@ -168,9 +167,22 @@ impl Engine {
             self.hear(occasion, *lease);
         }
         for lease in open.difference(&held) {
-            // Seen and no longer held, without a word of its end. An unseen one is on its way.
-            if self.grant_number(*lease) <= last_grant {
-                self.lose(occasion, *lease, "its worker no longer holds it");
+            match self.kept(*lease).map(|lease| lease.grant) {
+                // Seen and no longer held, without a word of its end.
+                Some(Grant::Held) => self.lose(occasion, *lease, "its worker no longer holds it"),
+                Some(Grant::Sent(number)) if number <= last_grant => {
+                    self.lose(occasion, *lease, "its worker no longer holds it");
+                }
+                // It never had the grant, or its word of the end got lost: nobody's fault.
+                Some(Grant::Missed { by_same_instance: true }) => {
+                    let note = "the worker came back without it";
+                    self.release(occasion, *lease, ReleaseReason::Unanswered, note);
+                }
+                Some(Grant::Missed { by_same_instance: false }) => {
+                    self.lose(occasion, *lease, "its worker's process is gone");
+                }
+                // On its way, or nobody knows.
+                Some(Grant::Sent(_) | Grant::Unknown) | None => {}
             }
         }
         say(occasion, session, Message::HeartbeatAck { number, keep, stop });
@@ -239,6 +251,8 @@ impl Engine {
             .filter(|past| past.row.worker == *worker && !self.index.plan_of.contains_key(&lease))
         {
             Some(past) if past.accepted == Some(true) => Message::Accepted { lease },
+            // Of a plan that was set aside: its worker keeps the result until the plan is there again.
+            Some(past) if past.row.state.is_open() => return,
             Some(past) => {
                 // Its cost is booked either way.
                 let mut report = report;
@@ -268,9 +282,14 @@ impl Engine {
         note: &str,
         past: Option<Box<PastLease>>,
     ) {
-        let known = self.owns(worker, lease) || past.is_some_and(|past| past.row.worker == *worker);
-        if self.owns(worker, lease) {
+        let owned = self.owns(worker, lease);
+        let past = past.filter(|past| past.row.worker == *worker);
+        let known = owned || past.is_some();
+        if owned {
             self.release(occasion, lease, reason, note);
+        } else if past.is_some_and(|past| past.row.state.is_open()) {
+            // As with a result: its plan was set aside.
+            return;
         }
         // There is nothing in it that could come too late: whatever the lease is now, the worker may
         // forget it.
@@ -388,12 +407,12 @@ impl Engine {
         self.kept(lease).map(|lease| lease.row.state)
     }
 
-    fn grant_number(&self, lease: LeaseId) -> u64 {
-        self.kept(lease).map_or(0, |lease| lease.grant)
-    }
-
     fn kept(&self, lease: LeaseId) -> Option<&crate::plan::Lease> {
         self.plans.get(self.index.plan_of.get(&lease)?)?.leases.get(&lease)
+    }
+
+    fn kept_mut(&mut self, lease: LeaseId) -> Option<&mut crate::plan::Lease> {
+        self.plans.get_mut(self.index.plan_of.get(&lease)?)?.leases.get_mut(&lease)
     }
 
     fn with_own_lease(

@@ -77,13 +77,14 @@ pub trait Backend: Send + Sync + 'static {
         stores: Option<&Path>,
     ) -> anyhow::Result<Vec<u8>>;
 
-    /// Puts a task's result into a repository of its own. Without a directory into one of the plan's and the
-    /// task's name, here; one that is not empty is refused.
+    /// Puts a state of the plan's repository (a task's result, a wave's candidate) into a repository of its own.
+    /// Without a directory into one of the plan's name and `name`, here; one that is not empty is refused.
     async fn checkout(
         &self,
         connection: &Connection,
         plan: &v1::Plan,
-        task: &v1::Task,
+        name: &str,
+        state: &str,
         dir: Option<&Path>,
         stores: Option<&Path>,
     ) -> anyhow::Result<CheckedOut>;

@@ -170,16 +170,17 @@ impl Backend for Program {
         &self,
         connection: &Connection,
         plan: &v1::Plan,
-        task: &v1::Task,
+        name: &str,
+        state: &str,
         dir: Option<&Path>,
         stores: Option<&Path>,
     ) -> anyhow::Result<CheckedOut> {
-        let name = plan.summary.as_ref().map(|summary| summary.name.as_str()).unwrap_or_default();
-        let slug = rpc::slug(name);
-        let dir = dir.map_or_else(|| PathBuf::from(format!("{slug}-{}", task.key)), Path::to_owned);
-        let branch = format!("wavegate/{slug}/{}", task.key);
+        let plan_name = plan.summary.as_ref().map(|summary| summary.name.as_str()).unwrap_or_default();
+        let slug = rpc::slug(plan_name);
+        let dir = dir.map_or_else(|| PathBuf::from(format!("{slug}-{name}")), Path::to_owned);
+        let branch = format!("wavegate/{slug}/{name}");
         let at = plan.repository.clone().unwrap_or_default();
-        repository::checkout(connection, &at, &task.result, &branch, &dir, &Room::open(stores)?).await
+        repository::checkout(connection, &at, state, &branch, &dir, &Room::open(stores)?).await
     }
 
     async fn write_tree(&self, connection: &Connection, tree: &str, dir: &Path) -> anyhow::Result<()> {

@@ -27,6 +27,12 @@ impl From<StoreError> for Failed {
 impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     /// On an error the transaction is still open and the engine ahead of the store: recover.
     pub(super) fn commit(&mut self, inputs: &[Input]) -> Result<Committed, Failed> {
+        if self.is_stale {
+            // Decided by an engine that is ahead of the store, it would write what never was.
+            return Err(
+                StoreError::Unavailable("the state cannot be read back from the file".to_owned()).into()
+            );
+        }
         let requests = self.store.begin()?;
         let (mono, utc) = (self.clock.mono(), self.clock.utc());
         let mut sends = Vec::new();

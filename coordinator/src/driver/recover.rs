@@ -83,6 +83,11 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         let input = Input::PausePoisoned { plan, error: text.to_owned() };
         match self.commit(&[input]) {
             Ok(Committed { sends, .. }) => self.send_all(sends),
+            Err(Failed { error: StoreError::Unavailable(text), .. }) => {
+                // No word on the plan: what is refused now will be refused again, and the plan paused then.
+                self.go_back(fleet);
+                warn!(plan = plan.0, "the plan cannot be paused yet: {text}");
+            }
             Err(failed) => {
                 self.go_back(fleet);
                 error!(plan = plan.0, "the plan is set aside until the next start: {}", failed.error);
@@ -105,6 +110,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         let (mono, utc) = (self.clock.mono(), self.clock.utc());
         self.is_stale = match loaded {
             Ok(snapshot) => {
+                self.engine.refresh_workers(snapshot.workers, snapshot.accounts);
                 let clock = &mut self.clock;
                 let mut draw = || clock.draw();
                 let plans =
@@ -125,7 +131,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         warn!("the store is unavailable: {text}");
         for envelope in batch {
             match envelope.session() {
-                Some(session) => self.close(session),
+                Some(session) => self.close(session, &envelope),
                 None => envelope.answer(Err(ApplyError::Unavailable(text.to_owned()))),
             }
         }
@@ -133,12 +139,16 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
 
     fn refuse(&mut self, envelope: Envelope, error: &StoreError) {
         match envelope.session() {
-            Some(session) => self.close(session),
+            Some(session) => self.close(session, &envelope),
             None => envelope.answer(Err(ApplyError::Poisoned(error.to_string()))),
         }
     }
 
-    fn close(&mut self, session: SessionId) {
+    fn close(&mut self, session: SessionId, envelope: &Envelope) {
         self.outbox.close(session);
+        // Nobody says twice that a stream ended.
+        if envelope.is_end() {
+            self.ended.push(session);
+        }
     }
 }

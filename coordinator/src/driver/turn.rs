@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
-use wavegate_engine::{Engine, Input, Message, PlanId, Refusal, Reply, Send, SessionId};
+use wavegate_engine::{Engine, Input, Message, PlanId, Refusal, Reply, Send, SessionEvent, SessionId};
 
 use super::{
     ApplyError, Clock, Holds, Look, Outbox, Outgoing, Request, Store, StoreError, Submitted,
@@ -27,6 +27,8 @@ pub struct Driver<S, C, O> {
     pub(super) staging: Staging,
     /// The engine does not hold what the store holds, and is not used until it does.
     pub(super) is_stale: bool,
+    /// Sessions of which it is still to be noted that they ended.
+    pub(super) ended: Vec<SessionId>,
     /// Plans that the store cannot follow.
     pub(super) set_aside: BTreeSet<PlanId>,
     requests: mpsc::Receiver<Request>,
@@ -53,6 +55,11 @@ impl Envelope {
 
     pub(super) fn session(&self) -> Option<SessionId> {
         if let Input::Session { session, .. } = &self.input { Some(*session) } else { None }
+    }
+
+    /// Whether it says that a stream ended.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.input, Input::Session { event: SessionEvent::Closed, .. })
     }
 
     /// The plan that the input itself names.
@@ -106,6 +113,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
             outbox,
             staging: Staging::default(),
             is_stale: true,
+            ended: Vec::new(),
             set_aside: BTreeSet::new(),
             requests,
             is_fresh: true,
@@ -136,17 +144,23 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     }
 
     fn wait(&self) -> Duration {
+        let look = if self.engine.open_plans().next().is_some() { LOOK_MS } else { u64::MAX };
+        // An hour stands for ever: a sleep without end overflows on some platforms.
+        self.until_due().min(Duration::from_millis(look.min(3_600_000)))
+    }
+
+    /// How long until a turn has something to do by itself, beside looking for others' changes of the file.
+    /// Public for those who bring about the turns, as a simulation does.
+    #[must_use]
+    pub fn until_due(&self) -> Duration {
         if self.is_fresh || !self.staging.is_empty() {
             return Duration::ZERO;
         }
-        if self.is_stale {
+        if self.is_stale || !self.ended.is_empty() {
             return Duration::from_millis(RELOAD_MS);
         }
         let now = self.clock.mono();
-        let deadline = self.engine.next_deadline().map_or(u64::MAX, |deadline| deadline.since(now));
-        let look = if self.engine.open_plans().next().is_some() { LOOK_MS } else { u64::MAX };
-        // An hour stands for ever: a sleep without end overflows on some platforms.
-        Duration::from_millis(deadline.min(look).min(3_600_000))
+        Duration::from_millis(self.engine.next_deadline().map_or(u64::MAX, |deadline| deadline.since(now)))
     }
 
     /// Handles what was received and what is due. False when asked to stop.
@@ -177,6 +191,10 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     fn advance(&mut self, mut batch: Vec<Envelope>) {
         if self.is_stale && !self.try_reload() {
             return self.give_up(batch, "the state cannot be read back from the file");
+        }
+        for session in std::mem::take(&mut self.ended) {
+            let input = Input::Session { session, event: SessionEvent::Closed };
+            batch.push(Envelope::new(input, Answer::None));
         }
         if self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.mono()) {
             batch.push(Envelope::new(Input::Tick, Answer::None));

@@ -143,6 +143,8 @@ fn work(folder: &Path, files: usize, lease: usize) -> anyhow::Result<()> {
 fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let who = ["NAME", "EMAIL"].map(|it| [format!("GIT_AUTHOR_{it}"), format!("GIT_COMMITTER_{it}")]);
     let status = Command::new("git")
+        // Nothing in the background beside what is measured.
+        .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"])
         .args(arguments)
         .current_dir(folder)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

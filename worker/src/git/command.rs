@@ -135,7 +135,7 @@ impl Git {
         command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = arguments.iter().find(|it| !it.as_encoded_bytes().starts_with(b"-"));
         let name = name.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
-        Call { command, name, input: None }
+        Call { command, name, input: None, folder: None }
     }
 }
 
@@ -145,6 +145,7 @@ pub struct Call {
     command: Command,
     name: String,
     input: Option<Vec<u8>>,
+    folder: Option<PathBuf>,
 }
 
 impl Call {
@@ -158,14 +159,15 @@ impl Call {
     /// On the files in this folder.
     #[must_use]
     pub fn work_tree(mut self, path: &Path) -> Self {
-        self.command.env("GIT_WORK_TREE", path).current_dir(path);
-        self
+        self.command.env("GIT_WORK_TREE", path);
+        self.within(path)
     }
 
     /// In this folder.
     #[must_use]
     pub fn within(mut self, path: &Path) -> Self {
         self.command.current_dir(path);
+        self.folder = Some(path.to_owned());
         self
     }
 
@@ -188,7 +190,12 @@ impl Call {
         if self.input.is_some() {
             self.command.stdin(Stdio::piped());
         }
-        let mut child = self.command.spawn().map_err(GitError::NoGit)?;
+        let folder = self.folder.take();
+        let mut child = self.command.spawn().map_err(|source| match folder {
+            // Not the program is missing, but where it was to run.
+            Some(path) if !path.is_dir() => GitError::Io { path, source },
+            Some(_) | None => GitError::NoGit(source),
+        })?;
         let input = self.input.take();
         let stdin = child.stdin.take();
         let feed = async move {

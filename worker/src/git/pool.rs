@@ -29,7 +29,8 @@ const OURS: &str = "\tbare = false\n\tfsync = none\n\tlogAllRefUpdates = false\n
 pub struct Place {
     folder: PathBuf,
     store: Arc<Store>,
-    _lock: Lock,
+    /// Shared with what works on the files on other threads, which may outlast this value.
+    lock: Arc<Lock>,
 }
 
 impl Store {
@@ -38,7 +39,7 @@ impl Store {
         let (store, pool) = (Arc::clone(self), self.folder.join("pool"));
         let place = blocking(move || {
             let (folder, lock) = free_place(&pool).map_err(GitError::io(&pool))?;
-            Ok(Place { folder, store, _lock: lock })
+            Ok(Place { folder, store, lock: Arc::new(lock) })
         })
         .await?;
         if let Err(error) = place.reset(commit).await {
@@ -100,8 +101,11 @@ impl Place {
     async fn reset(&self, commit: &Oid) -> Result<(), GitError> {
         let (ours, files, objects) = (self.ours(), self.files(), self.store.objects().join("objects"));
         let head = commit.to_string();
-        blocking(move || {
+        self.blocking(move || {
             let at = |source| GitError::Io { path: ours.clone(), source };
+            if !is_folder(&files) {
+                remove(&files).map_err(at)?;
+            }
             fs::create_dir_all(&files).map_err(at)?;
             remove(&files.join(".git")).map_err(at)?;
             // The index stays: by it git knows which files are as they were.
@@ -122,13 +126,39 @@ impl Place {
 
     async fn empty(&self) -> Result<(), GitError> {
         let folder = self.folder.clone();
-        blocking(move || remove(&folder).map_err(GitError::io(&folder))).await
+        self.blocking(move || remove(&folder).map_err(GitError::io(&folder))).await
+    }
+
+    /// Works on the files of the place, which nobody else is given before that has ended.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let held = Arc::clone(&self.lock);
+        blocking(move || {
+            let _held = held;
+            work()
+        })
+        .await
+    }
+
+    /// An agent that put something else in the place of its directory must not lead us there.
+    pub(super) fn expect_own(&self) -> Result<(), GitError> {
+        let files = self.files();
+        if is_folder(&files) {
+            return Ok(());
+        }
+        Err(GitError::Unsupported(format!("{} is no directory any more", files.display())))
     }
 
     /// Leaves nothing of the lease behind, and gives the place back.
     pub(super) async fn release(self) {
         let git_dir = self.files().join(".git");
-        let gone = blocking(move || remove(&git_dir).map_err(GitError::io(&git_dir))).await;
+        let own = self.expect_own();
+        let gone = match own {
+            Ok(()) => self.blocking(move || remove(&git_dir).map_err(GitError::io(&git_dir))).await,
+            Err(error) => Err(error),
+        };
         let cleaned = match gone {
             Ok(()) => self.clean().await,
             Err(error) => Err(error),
@@ -139,6 +169,11 @@ impl Place {
             tracing::warn!("{error}");
         }
     }
+}
+
+/// And no link to one.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
 /// Removes a file or a folder, also where a command took away its own right to write.

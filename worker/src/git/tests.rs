@@ -474,3 +474,28 @@ async fn locks_that_a_killed_git_left_do_not_stop_the_next_one() {
     world.result(&base, &[("a", "2\n")]).await;
     assert!(store.bundle(&base, &[], &world.folder.path().join("x")).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_directory_that_was_replaced_by_a_link_leads_nobody_astray() {
+    let world = World::new(&[("a", "1\n")]);
+    let base = world.head(&*world.store().await).await;
+    let precious = world.folder.path().join("precious");
+    write(&precious.join("kept"), "x");
+    let worktree = world.worktree(&base).await;
+    let files = worktree.files();
+    fs::remove_dir_all(&files).unwrap();
+    std::os::unix::fs::symlink(&precious, &files).unwrap();
+    let error = worktree.result("x").await.unwrap_err().to_string();
+    assert!(error.ends_with("is no directory any more"), "{error}");
+    worktree.release().await;
+    assert_eq!(listed(&precious), ["kept"]);
+    let again = world.worktree(&base).await;
+    drop(again);
+    std::fs::remove_dir_all(&files).unwrap();
+    std::os::unix::fs::symlink(&precious, &files).unwrap();
+    let again = world.worktree(&base).await;
+    assert_eq!(
+        (listed(&again.files()), listed(&precious)),
+        (vec![".git".to_owned(), "a".to_owned()], vec!["kept".to_owned()])
+    );
+}

@@ -11,12 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Bundle, GitError, Merged, Oid, State, Store,
-    pool::Place,
-    skeleton,
-    store::{BUNDLE_REF, blocking},
-};
+use super::{Bundle, GitError, Merged, Oid, State, Store, pool::Place, skeleton, store::BUNDLE_REF};
 use crate::blobs::Blob;
 
 /// What changed may be so large: beyond that it is no source any more, and would be carried from host to host.
@@ -159,7 +154,7 @@ impl Place {
         let (git_dir, ours, head) = (self.files().join(".git"), self.ours(), head.clone());
         let (objects, (person, address)) =
             (self.store().objects().join("objects"), self.store().git.identity().await);
-        blocking(move || {
+        self.blocking(move || {
             let at = |source| GitError::Io { path: git_dir.clone(), source };
             let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let config = format!(
@@ -205,6 +200,7 @@ impl Worktree {
 
     /// Makes a commit of what the directory holds; None where nothing has changed.
     pub async fn result(&self, message: &str) -> Result<Option<Made>, GitError> {
+        self.place.expect_own()?;
         self.expect_small().await?;
         self.place.call(&["add", "--all"]).run().await?;
         let agents = self.agents_commit().await?;

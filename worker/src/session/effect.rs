@@ -8,7 +8,7 @@ use crate::spool::Answer;
 /// One thing for the driver to do.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a handful at a time, carried out at once")]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Open a stream and say this first.
     Connect(v1::Hello),
     /// Drop the stream: for people, why.
@@ -39,17 +39,17 @@ pub(crate) enum Effect {
 
 /// A lease to begin.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Assignment {
-    pub(crate) lease_id: LeaseId,
-    pub(crate) body: v1::grant::Body,
+pub struct Assignment {
+    pub lease_id: LeaseId,
+    pub body: v1::grant::Body,
     /// Milliseconds of the clock that runs during suspend.
-    pub(crate) deadline_ms: u64,
-    pub(crate) kill_grace_ms: u64,
+    pub deadline_ms: u64,
+    pub kill_grace_ms: u64,
 }
 
 /// Why the worker leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Departure {
+pub enum Departure {
     /// Asked to, with everything finished and answered.
     Drained,
     /// Told not to wait.

@@ -2,6 +2,9 @@
 //!
 //! `machine` decides and does nothing; `driver` does and decides nothing; `stream` is one connection;
 //! `jobs` are the leases whose work runs; `delivery` brings one answer to the coordinator.
+//!
+//! `machine` and its effects are public: the simulation of the whole system drives the real rules of a
+//! worker, in the place of a copy of them.
 
 mod delivery;
 mod driver;
@@ -14,9 +17,9 @@ mod stream;
 mod words;
 
 pub(crate) use driver::{Driver, Rooms};
-pub(crate) use effect::Departure;
+pub use effect::{Assignment, Departure, Effect};
 pub(crate) use jobs::{Perform, RealWork, Surroundings};
-pub(crate) use machine::{Machine, Profile};
+pub use machine::{Loss, Machine, Profile};
 
 #[cfg(test)]
 mod fake;

@@ -6,7 +6,7 @@ use crate::lease::{BadLeaseId, LeaseId};
 
 /// The last word on a lease, owed until the coordinator accepts or refuses it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The work ended with this result, kept whole whatever its size.
     Finished { lease_id: LeaseId, report: Box<v1::Report> },
     /// The lease is given back without a result.
@@ -23,14 +23,17 @@ pub(crate) enum NotAnAnswer {
 }
 
 impl Answer {
-    pub(crate) fn lease_id(&self) -> &LeaseId {
+    /// The lease that it is about.
+    #[must_use]
+    pub fn lease_id(&self) -> &LeaseId {
         match self {
             Self::Finished { lease_id, .. } | Self::Released { lease_id, .. } => lease_id,
         }
     }
 
     /// The message with everything in it, as it is spooled.
-    pub(crate) fn to_message(&self) -> v1::WorkerMessage {
+    #[must_use]
+    pub fn to_message(&self) -> v1::WorkerMessage {
         use v1::worker_message::Message;
         let message = match self.clone() {
             Self::Finished { lease_id, report } => Message::Finished(v1::Finished {

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub(crate) use answer::Answer;
+pub use answer::Answer;
 
 use crate::lease::LeaseId;
 

@@ -34,6 +34,7 @@ pub(crate) struct Context<'a, 'm> {
     pub(crate) config: &'a Config,
 }
 
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) shape: PlanShape,
     pub(crate) row: PlanRow,
@@ -61,6 +62,7 @@ pub(crate) struct Plan {
     lease_of: BTreeMap<TaskIx, LeaseId>,
 }
 
+#[derive(Debug, Clone)]
 pub(crate) struct Wave {
     pub(crate) row: WaveRow,
     /// Its open integrate, validate, publish or coordinate lease.
@@ -77,13 +79,26 @@ struct Counts {
     blocked: u32,
 }
 
+#[derive(Debug, Clone)]
 pub(crate) struct Lease {
     pub(crate) row: LeaseRow,
     /// When its worker last proved that it holds it.
     pub(crate) base: Mono,
-    /// The number of its grant in the worker's session; 0 when it was held before this session began,
-    /// [`GRANT_UNKNOWN`] until its worker has said that it holds it.
-    pub(crate) grant: u64,
+    pub(crate) grant: Grant,
+}
+
+/// What is known of the way of a lease's grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// By this number in the worker's session.
+    Sent(u64),
+    /// Its worker has said that it holds it.
+    Held,
+    /// Sent before this engine began, or went back: no heartbeat tells whether it was seen.
+    Unknown,
+    /// From before the worker's session, whose hello does not name it. A hello may be an old one whose stream
+    /// was long on its way; the session's first heartbeat proves that it is not, and ends the lease.
+    Missed { by_same_instance: bool },
 }
 
 impl Plan {
@@ -198,7 +213,7 @@ impl Plan {
             | LeaseWork::Coordinate { .. }
             | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
-        self.leases.insert(row.id, Lease { row, base: now, grant: GRANT_UNKNOWN });
+        self.leases.insert(row.id, Lease { row, base: now, grant: Grant::Unknown });
     }
 
     pub(crate) fn id(&self) -> PlanId {
@@ -231,6 +246,12 @@ impl Plan {
             Some(Mode::Max) => None,
             Some(Mode::Standard) | None => Some(STANDARD_CAP),
         }
+    }
+
+    /// Whether a wave of it is being published.
+    pub(crate) fn publishes(&self) -> bool {
+        let open = self.waves.iter().filter_map(|wave| self.leases.get(&wave.duty?));
+        open.into_iter().any(|lease| matches!(lease.row.work, LeaseWork::Publish { .. }))
     }
 
     /// Tasks that wait for this one or were built on it, directly or not.
@@ -287,9 +308,6 @@ impl Plan {
         Event { plan: Some(self.id()), ..Event::of(kind) }
     }
 }
-
-/// No heartbeat has seen such a grant, so a lease missing from one was not dropped.
-const GRANT_UNKNOWN: u64 = u64::MAX;
 
 /// The actor of what follows by itself.
 pub(crate) const COORDINATOR: &str = "coordinator";

@@ -302,17 +302,27 @@ impl Plan {
         if state.state != WaveState::Integrating || state.round != row.round {
             return;
         }
-        // Somebody else moved the target: from now on everything starts from there.
-        if let Some(target) = report.target.filter(|_| self.shape.workspace == WorkspaceKind::Git) {
-            self.change_plan(ctx, |plan| plan.tree = Some(target));
-            self.change_wave(ctx, row.wave, |wave| wave.target = Some(target));
-        }
+        self.note_target(ctx, row, &report);
         match (report.outcome, report.candidate) {
             (Outcome::Succeeded, Some(candidate)) => self.validate(ctx, row.wave, candidate),
             (Outcome::Conflict, _) if !report.conflicts.is_empty() => {
                 self.on_conflict(ctx, row, report.conflicts);
             }
             _ => self.count_integrate_failure(ctx, row.wave, &report.summary),
+        }
+    }
+
+    /// Somebody moved the target: from now on everything starts from there, unless the plan itself has gone on since the
+    /// lease began, which it then knows nothing of.
+    fn note_target(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow, report: &Report) {
+        let is_known = matches!(report.outcome, Outcome::Succeeded | Outcome::Conflict);
+        let Some(target) = report.target.filter(|_| is_known && self.shape.workspace == WorkspaceKind::Git)
+        else {
+            return;
+        };
+        if self.row.tree == row.base {
+            self.change_plan(ctx, |plan| plan.tree = Some(target));
+            self.change_wave(ctx, row.wave, |wave| wave.target = Some(target));
         }
     }
 
@@ -441,7 +451,7 @@ impl Plan {
         event.reason = reason.as_str().to_owned();
         event.text = note.to_owned();
         ctx.emit(event);
-        if reason == ReleaseReason::Repository {
+        if reason == ReleaseReason::Repository && self.shape.workspace == WorkspaceKind::Git {
             // It would be granted the same again and again; when it connects anew it is tried anew.
             self.out_of_reach.insert((row.work.kind(), row.worker.clone()));
         }

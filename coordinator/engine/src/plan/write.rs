@@ -1,7 +1,7 @@
 //! The only ways to change a plan's rows: each applies the transition, emits the change, and keeps
 //! the derived counts and sets in step.
 
-use super::{Context, Lease, Plan};
+use super::{Context, Grant, Lease, Plan};
 use crate::{
     effect::Change,
     ids::{LeaseId, TaskIx, WaveIx},
@@ -161,7 +161,7 @@ impl Plan {
     }
 
     /// Records a grant. The caller sends it.
-    pub(crate) fn open_lease(&mut self, ctx: &mut Context<'_, '_>, row: LeaseRow, grant: u64) {
+    pub(crate) fn open_lease(&mut self, ctx: &mut Context<'_, '_>, row: LeaseRow, number: u64) {
         ctx.index.open(row.id, row.plan, &row.worker);
         match row.work {
             LeaseWork::Task { task, .. } => {
@@ -178,14 +178,14 @@ impl Plan {
             | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
         ctx.effects.changes.push(Change::LeaseGranted(row.clone()));
-        self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant });
+        self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant: Grant::Sent(number) });
     }
 
     /// The lease's worker proves that it holds it: the grant was seen, in whichever session.
     pub(crate) fn prove_held(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.base = ctx.moment.mono;
-            lease.grant = 0;
+            lease.grant = Grant::Held;
         }
     }
 

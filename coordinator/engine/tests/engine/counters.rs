@@ -78,6 +78,8 @@ fn an_unanswered_grant_counts_nothing_but_the_next_attempt() {
     let mut world = one();
     world.disconnect("w1");
     world.connect(WorkerBuilder::new("w1"));
+    world.heartbeat("w1", &[], 0);
+    world.next_send();
     world.granted_only(&["A"]);
     assert_eq!(world.counters("A"), (2, 0, 0, 0, 1));
 }

@@ -177,3 +177,35 @@ fn a_worker_that_cannot_publish_counts_as_a_failure_and_it_is_granted_again() {
     assert_eq!(world.wave("W1").integrate_failures, 1);
     world.granted_only(&["publish W1"]);
 }
+
+#[test]
+fn waves_are_published_one_after_the_other_each_from_what_the_one_before_left() {
+    let plan = on_git(plan().free_wave("W1", &["A"]).free_wave("W2", &["B"]));
+    let mut world = World::running(plan, Mode::Max);
+    world.succeed_all(&["A", "B"]);
+    world.finish("integrate W1", Report { target: Some(digest(20)), ..candidate(1) });
+    world.judge("W1", approved());
+    world.finish("publish W1", candidate(2));
+    // It was built before the other was published, and knows a target that is older.
+    world.finish("integrate W2", Report { target: Some(digest(20)), ..candidate(3) });
+    assert_eq!(world.plan().tree, Some(digest(2)), "what was published is not forgotten");
+    world.take_grants();
+    world.judge("W2", approved());
+    let grants = world.take_grants();
+    assert_eq!(grants[0].brief, WorkBrief::Publish { base: Some(digest(2)), candidate: digest(3) });
+}
+
+#[test]
+fn two_approved_waves_do_not_publish_at_the_same_time() {
+    let plan = on_git(plan().free_wave("W1", &["A"]).free_wave("W2", &["B"]));
+    let mut world = World::running(plan, Mode::Max);
+    world.succeed_all(&["A", "B"]);
+    world.finish("integrate W1", candidate(1));
+    world.finish("integrate W2", candidate(2));
+    world.take_grants();
+    world.judge("W1", approved());
+    world.judge("W2", approved());
+    world.granted_only(&["publish W1"]);
+    world.finish("publish W1", candidate(3));
+    world.granted_only_after_answers(&["publish W2"]);
+}

@@ -1,6 +1,8 @@
 //! Results in time, late, twice, from the wrong worker, and what they cost.
 
-use wavegate_engine::{Message, Mode, Outcome, PlanState, SessionEvent, TaskState, spec::WorkspaceKind};
+use wavegate_engine::{
+    Message, Mode, Outcome, PlanState, ReleaseReason, SessionEvent, TaskState, spec::WorkspaceKind,
+};
 
 use crate::environment::*;
 
@@ -10,6 +12,20 @@ fn lost_once() -> (World, wavegate_engine::LeaseId) {
     world.lose("A");
     world.take_grants();
     (world, lease)
+}
+
+#[test]
+fn a_result_of_a_plan_that_is_set_aside_is_kept_by_its_worker() {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.granted_only(&["A"])[0];
+    world.engine.set_aside(P1);
+    let past = world.store.past(lease);
+    world.say("w1", SessionEvent::Finished { lease, report: Box::new(success()), past });
+    let past = world.store.past(lease);
+    world
+        .say("w1", SessionEvent::Released { lease, reason: ReleaseReason::Drain, note: String::new(), past });
+    world.nothing_else_sent();
+    assert_eq!(world.store.results.get(&lease), None, "it is taken when the plan is there again");
 }
 
 #[test]

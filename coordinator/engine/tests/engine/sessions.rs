@@ -28,10 +28,12 @@ fn a_worker_that_comes_back_with_its_lease_keeps_it() {
 }
 
 #[test]
-fn a_new_instances_missing_lease_is_lost_at_once() {
+fn a_new_instances_missing_lease_is_lost_with_its_first_heartbeat() {
     let (mut world, lease) = one();
     world.disconnect("w1");
     world.connect(WorkerBuilder::new("w1").instance("second"));
+    assert_eq!(world.store.leases[&lease].state, LeaseState::Granted);
+    world.heartbeat("w1", &[], 0);
     assert_eq!(world.store.leases[&lease].state, LeaseState::Lost);
     assert_eq!(world.counters("A").2, 1);
 }
@@ -90,7 +92,50 @@ fn a_new_instance_may_follow_one_that_is_silent() {
     let (mut world, lease) = one();
     world.pass(31_000);
     world.hello(WorkerBuilder::new("w1").instance("second"));
+    world.heartbeat("w1", &[], 0);
     assert_eq!(world.store.leases[&lease].state, LeaseState::Lost);
+}
+
+#[test]
+fn a_dead_workers_lease_is_lost_however_much_the_others_talk() {
+    let (mut world, lease) = one();
+    world.connect(WorkerBuilder::new("w2").runner("other"));
+    world.disconnect("w1");
+    for _ in 0..300 {
+        world.mono += 4_000;
+        world.utc += 4_000;
+        world.heartbeat("w2", &[], 0);
+        // As the driver does.
+        if world.engine.next_deadline().is_some_and(|deadline| deadline.0 <= world.mono) {
+            world.must(Input::Tick);
+        }
+    }
+    assert_eq!(world.store.leases[&lease].state, LeaseState::Lost);
+}
+
+#[test]
+fn a_hello_that_was_long_on_its_way_takes_nothing_from_its_worker() {
+    let (mut world, lease) = one();
+    world.heartbeat("w1", &[lease], 1);
+    // Opened before the session in which the grant was sent, and given up by the worker.
+    world.connect(WorkerBuilder::new("w1"));
+    world.disconnect("w1");
+    assert_eq!(world.store.leases[&lease].state, LeaseState::Granted);
+    world.connect(held(lease));
+    world.heartbeat("w1", &[lease], 0);
+    assert!(world.store.leases[&lease].state.is_open(), "its agent is at work");
+}
+
+#[test]
+fn an_old_process_hello_that_was_long_on_its_way_takes_nothing_from_the_new_one() {
+    let (mut world, lease) = one();
+    world.heartbeat("w1", &[lease], 1);
+    world.disconnect("w1");
+    world.connect(WorkerBuilder::new("w1").instance("an old one"));
+    world.disconnect("w1");
+    world.connect(held(lease));
+    world.heartbeat("w1", &[lease], 0);
+    assert!(world.store.leases[&lease].state.is_open(), "its agent is at work");
 }
 
 #[test]

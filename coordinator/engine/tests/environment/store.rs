@@ -170,6 +170,9 @@ impl Store {
             }
             LeaseWork::Publish { candidate } => {
                 assert_eq!(plan.waves[row.wave.at()].state, WaveState::Publishing);
+                let mut open = self.leases.values().filter(|it| it.plan == row.plan && it.state.is_open());
+                let others = open.find(|it| matches!(it.work, LeaseWork::Publish { .. }));
+                assert_eq!(others, None, "one wave of a plan is published after the other");
                 assert_eq!(plan.waves[row.wave.at()].candidate, Some(candidate));
                 self.check_single_duty(row);
             }

@@ -112,8 +112,8 @@ pub(super) async fn checkout<B: Backend>(desk: &Desk<B>, args: &CheckoutArgs) ->
             return Err(Failure::Refused(nothing(&subject)));
         }
         let stores = desk.stores();
-        let made =
-            desk.backend.checkout(&link.connection, plan, task, dir.as_deref(), stores.as_deref()).await;
+        let (dir, stores) = (dir.as_deref(), stores.as_deref());
+        let made = desk.backend.checkout(&link.connection, plan, &task.key, &task.result, dir, stores).await;
         print_checked_out(desk, &subject, task, made.map_err(Failure::Backend)?)
     })
     .await

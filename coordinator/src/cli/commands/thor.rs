@@ -77,14 +77,21 @@ async fn write_out<B: Backend>(
     let plan = connection.plan(plan).await?;
     for candidate in found {
         let dir = out.join(folder_of(&candidate.wave));
-        if plan.workspace() != v1::WorkspaceKind::Dir {
-            desk.console.tell(&format!(
-                "nothing is written to {}: the plan has no tree",
-                quoted(&dir.to_string_lossy())
-            ));
-            continue;
-        }
-        let written = desk.backend.write_tree(connection, &candidate.candidate, &dir).await;
+        let (state, stores) = (&candidate.candidate, desk.stores());
+        let written = match plan.workspace() {
+            v1::WorkspaceKind::Dir => desk.backend.write_tree(connection, state, &dir).await,
+            v1::WorkspaceKind::Git => {
+                let (name, stores) = (folder_of(&candidate.wave), stores.as_deref());
+                desk.backend.checkout(connection, &plan, &name, state, Some(&dir), stores).await.map(drop)
+            }
+            v1::WorkspaceKind::None | v1::WorkspaceKind::Unspecified => {
+                desk.console.tell(&format!(
+                    "nothing is written to {}: the plan has no tree",
+                    quoted(&dir.to_string_lossy())
+                ));
+                continue;
+            }
+        };
         written.map_err(Failure::Backend)?;
         desk.console.tell(&format!("{} is in {}", candidate.wave, quoted(&dir.to_string_lossy())));
     }

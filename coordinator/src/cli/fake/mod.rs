@@ -164,13 +164,14 @@ impl Backend for FakeBackend {
         &self,
         _connection: &Connection,
         _plan: &v1::Plan,
-        task: &v1::Task,
+        name: &str,
+        state: &str,
         dir: Option<&Path>,
         _stores: Option<&Path>,
     ) -> anyhow::Result<CheckedOut> {
         let dir = dir.unwrap_or(Path::new("here")).to_owned();
-        note(&self.world, format!("check out {} to {}", task.result, dir.display()));
-        let (branch, commit) = (format!("wavegate/greet/{}", task.key), "c".repeat(40));
+        note(&self.world, format!("check out {state} to {}", dir.display()));
+        let (branch, commit) = (format!("wavegate/greet/{name}"), "c".repeat(40));
         Ok(CheckedOut { dir, branch, commit, base: Some("b".repeat(40)) })
     }
 

@@ -228,6 +228,44 @@ fn a_running_plan_that_becomes_poisoned_is_paused_and_others_go_on() {
     assert!(world.has_event(EventKind::PlanPaused));
 }
 
+/// Two plans of which one is refused by the store when the hello lets both be granted.
+fn two_plans(world: &World) -> (TestDriver, PlanId, PlanId) {
+    let mut driver = driver(world);
+    let poisoned = submit(&mut driver, "poisoned", 1).plan;
+    let sound = submit(&mut driver, "sound", 1).plan;
+    apply(&mut driver, approve(poisoned, Mode::Max)).unwrap();
+    apply(&mut driver, approve(sound, Mode::Max)).unwrap();
+    world.faults.borrow_mut().poisoned = Some(poisoned);
+    (driver, poisoned, sound)
+}
+
+#[test]
+fn a_plan_that_cannot_be_paused_for_want_of_a_disk_is_paused_later() {
+    let world = World::default();
+    let (mut driver, poisoned, _) = two_plans(&world);
+    world.faults.borrow_mut().commit = Some(StoreError::Unavailable("disk full".to_owned()));
+    session(&mut driver, hello());
+    assert_eq!(world.plan(poisoned).row.state, PlanState::Running);
+    world.faults.borrow_mut().commit = None;
+    session(&mut driver, hello());
+    assert_eq!(world.plan(poisoned).row.state, PlanState::Paused(PauseReason::Store));
+}
+
+#[test]
+fn nothing_is_decided_on_a_state_that_could_not_be_read_back() {
+    let world = World::default();
+    let (mut driver, poisoned, sound) = two_plans(&world);
+    world.faults.borrow_mut().load = Some(StoreError::Unavailable("i/o".to_owned()));
+    session(&mut driver, hello());
+    assert!(world.stored.borrow().leases.is_empty(), "{:?}", world.stored.borrow().leases);
+    let mut faults = world.faults.borrow_mut();
+    (faults.load, faults.poisoned) = (None, None);
+    drop(faults);
+    session(&mut driver, hello());
+    let granted: Vec<_> = world.grants().into_iter().map(|lease| lease.plan).collect();
+    assert_eq!(granted, vec![poisoned, sound]);
+}
+
 #[test]
 fn a_store_that_cannot_be_read_back_is_read_again_before_anything_else() {
     let world = World::default();
@@ -292,4 +330,33 @@ fn a_big_plan_is_stored_in_chunks_and_invisible_until_it_is_whole() {
     driver.turn(vec![]);
     answered.try_recv().unwrap().unwrap();
     assert_eq!((world.plan(plan).staged_tasks, world.plan(plan).is_on), (1200, true));
+}
+
+#[test]
+fn the_end_of_a_stream_that_could_not_be_noted_is_noted_later() {
+    let world = World::default();
+    let mut driver = driver(&world);
+    session(&mut driver, hello());
+    world.faults.borrow_mut().commit = Some(StoreError::Unavailable("disk full".to_owned()));
+    session(&mut driver, SessionEvent::Closed);
+    assert_eq!(driver.engine.connected().len(), 1);
+    world.faults.borrow_mut().commit = None;
+    driver.turn(vec![]);
+    assert_eq!(driver.engine.connected().len(), 0);
+}
+
+#[test]
+fn what_was_stored_by_a_commit_that_failed_holds_for_workers_too() {
+    let world = World::default();
+    let mut driver = driver(&world);
+    session(&mut driver, hello());
+    let plan = submit(&mut driver, "one", 1).plan;
+    world.take_sent();
+    // Stored all the same: the worker drains.
+    world.stored.borrow_mut().workers.values_mut().for_each(|row| row.draining = true);
+    world.faults.borrow_mut().commit = Some(StoreError::Unavailable("i/o".to_owned()));
+    session(&mut driver, SessionEvent::Draining);
+    world.faults.borrow_mut().commit = None;
+    apply(&mut driver, approve(plan, Mode::Max)).unwrap();
+    assert!(world.grants().is_empty(), "granted to a worker that drains");
 }

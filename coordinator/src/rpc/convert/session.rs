@@ -122,6 +122,16 @@ pub(crate) fn event_from_proto(message: v1::WorkerMessage) -> Result<Incoming, U
     Ok(Incoming::Event(event))
 }
 
+/// What a worker's message means to the engine, read as sessions read it. None: it cannot be read, is of a
+/// newer version, or its report is an artifact.
+#[must_use]
+pub fn event_of(message: v1::WorkerMessage) -> Option<SessionEvent> {
+    match event_from_proto(message) {
+        Ok(Incoming::Event(event)) => Some(event),
+        Ok(Incoming::ReportIn { .. } | Incoming::Unknown) | Err(_) => None,
+    }
+}
+
 fn finished_from_proto(finished: v1::Finished) -> Result<Incoming, Unreadable> {
     let answer =
         |error: FieldError| Unreadable { lease: Some(finished.lease_id.clone()), reason: error.to_string() };

@@ -27,21 +27,21 @@ const RETRY_MS: (u64, u64) = (100, 5_000);
 
 /// What a hello says about this worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Profile {
-    pub(crate) worker_id: String,
-    pub(crate) instance: String,
-    pub(crate) name: String,
-    pub(crate) host: String,
-    pub(crate) version: String,
-    pub(crate) roles: Vec<v1::Role>,
-    pub(crate) runners: Vec<v1::Runner>,
-    pub(crate) labels: Vec<String>,
-    pub(crate) slots: Option<u32>,
+pub struct Profile {
+    pub worker_id: String,
+    pub instance: String,
+    pub name: String,
+    pub host: String,
+    pub version: String,
+    pub roles: Vec<v1::Role>,
+    pub runners: Vec<v1::Runner>,
+    pub labels: Vec<String>,
+    pub slots: Option<u32>,
 }
 
 /// Why a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub enum Loss {
     /// It broke, or never came to be.
     Broken(String),
     /// The coordinator does not know the token.
@@ -50,7 +50,7 @@ pub(crate) enum Loss {
 
 /// The worker's session and what it holds.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub struct Machine {
     profile: Profile,
     link: Link,
     held: BTreeMap<LeaseId, Held>,
@@ -84,7 +84,7 @@ enum Phase {
 
 impl Machine {
     /// A worker that owes these answers from before, and connects after a short random wait.
-    pub(crate) fn new(now_ms: u64, seed: u64, profile: Profile, owed: Vec<Answer>) -> Self {
+    pub fn new(now_ms: u64, seed: u64, profile: Profile, owed: Vec<Answer>) -> Self {
         let mut retry = Backoff::new(RETRY_MS.0, RETRY_MS.1, seed);
         let retry_at_ms = now_ms.saturating_add(retry.below(RETRY_MS.0));
         let held = owed.into_iter().map(|answer| (answer.lease_id().clone(), Held::Owed(answer)));
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// When `on_tick` is due at the latest.
-    pub(crate) fn wake_ms(&self) -> u64 {
+    pub fn wake_ms(&self) -> u64 {
         let deadlines = self.held.values().filter_map(|held| match held {
             Held::Running { deadline_ms, .. } => Some(*deadline_ms),
             Held::Ending(_) | Held::Owed(_) => None,
@@ -113,11 +113,16 @@ impl Machine {
             Phase::Leaving { until_ms, .. } => Some(until_ms),
             Phase::Serving | Phase::Draining | Phase::Left => None,
         };
-        deadlines.chain(leaving).fold(self.link.wake_ms(), u64::min)
+        let link = match (&self.phase, &self.link) {
+            // It does not connect again: a time that has passed would be one without rest.
+            (Phase::Leaving { .. } | Phase::Left, Link::Away { .. }) => u64::MAX,
+            (_, link) => link.wake_ms(),
+        };
+        deadlines.chain(leaving).fold(link, u64::min)
     }
 
     /// Time has passed.
-    pub(crate) fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
+    pub fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.fence(now_ms, &mut effects);
         if let Some(why) = self.link.failure(now_ms) {
@@ -130,7 +135,7 @@ impl Machine {
     }
 
     /// The stream ended, or could not be opened.
-    pub(crate) fn on_lost(&mut self, now_ms: u64, loss: Loss) -> Vec<Effect> {
+    pub fn on_lost(&mut self, now_ms: u64, loss: Loss) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.link = self.away(now_ms);
         if let Loss::Unauthenticated(message) = loss
@@ -143,7 +148,7 @@ impl Machine {
     }
 
     /// The coordinator said something. What this version does not know changes nothing.
-    pub(crate) fn on_message(&mut self, now_ms: u64, message: v1::CoordinatorMessage) -> Vec<Effect> {
+    pub fn on_message(&mut self, now_ms: u64, message: v1::CoordinatorMessage) -> Vec<Effect> {
         use coordinator_message::Message;
         let mut effects = Vec::new();
         match (message.message, &self.link) {
@@ -173,7 +178,7 @@ impl Machine {
     }
 
     /// The work of a lease began.
-    pub(crate) fn on_started(&mut self, lease_id: &LeaseId) -> Vec<Effect> {
+    pub fn on_started(&mut self, lease_id: &LeaseId) -> Vec<Effect> {
         if let Some(Held::Running { started, .. }) = self.held.get_mut(lease_id) {
             *started = true;
             if matches!(self.link, Link::Open(_)) {
@@ -185,7 +190,7 @@ impl Machine {
 
     /// The work of a lease has used so much by now. It is told even when its end is owed already: what was
     /// spent on a lease that ends without a result is known by nothing else.
-    pub(crate) fn on_used(&mut self, lease_id: &LeaseId, models: Vec<v1::ModelUsage>) -> Vec<Effect> {
+    pub fn on_used(&mut self, lease_id: &LeaseId, models: Vec<v1::ModelUsage>) -> Vec<Effect> {
         if !self.held.contains_key(lease_id) {
             return Vec::new();
         }
@@ -197,7 +202,7 @@ impl Machine {
     }
 
     /// The work of a lease ended and its processes are gone.
-    pub(crate) fn on_ended(&mut self, now_ms: u64, lease_id: &LeaseId, ending: Ending) -> Vec<Effect> {
+    pub fn on_ended(&mut self, now_ms: u64, lease_id: &LeaseId, ending: Ending) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(answer) = self.held.get(lease_id).and_then(|held| held.answer(lease_id, ending)) {
             self.owe(answer, &mut effects);
@@ -207,7 +212,7 @@ impl Machine {
     }
 
     /// A person or the coordinator asks to finish what is held and take nothing new.
-    pub(crate) fn on_drain(&mut self, now_ms: u64) -> Vec<Effect> {
+    pub fn on_drain(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.drain(&mut effects);
         self.try_leave(now_ms, &mut effects);
@@ -215,7 +220,7 @@ impl Machine {
     }
 
     /// A person asks to end now.
-    pub(crate) fn on_stop(&mut self, now_ms: u64) -> Vec<Effect> {
+    pub fn on_stop(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.drain(&mut effects);
         self.leave(now_ms, Departure::Stopped, &mut effects);

@@ -678,3 +678,14 @@ fn waits_between_tries_grow_while_nobody_answers() {
     }
     assert!(waits[7] > 2_000 && waits[7] <= 5_000, "{waits:?}");
 }
+
+#[test]
+fn a_leaving_worker_without_a_stream_rests_until_its_agents_are_gone() {
+    let mut env = Env::open();
+    env.run("a");
+    let effects = env.machine.on_stop(env.now_ms);
+    env.effects.extend(effects);
+    env.lose();
+    env.pass(1_000);
+    assert!(env.machine.wake_ms() > env.now_ms, "it looks without rest");
+}

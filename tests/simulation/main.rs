@@ -1,0 +1,111 @@
+//! The simulation of the whole system, bounded; `cargo run --release -p wavegate-tests --bin simulate` runs it
+//! for longer. And the test of the test: bugs that it must find.
+
+use wavegate_engine::{Decision, spec::ThorKind};
+use wavegate_tests::simulation::{Act, Figures, Mutation, Scenario, Small, Word, explore, run, shrink};
+
+/// Some seconds in a debug build.
+const SEEDS: u64 = 40;
+
+/// A bug must be found within so many seeds.
+const MOST_SEEDS: u64 = 600;
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_every_plan_ends_or_waits_for_a_person() {
+    let mut figures = Figures::default();
+    for seed in 0..SEEDS {
+        let scenario = Scenario::of(seed);
+        match run(&scenario, None) {
+            Ok(held) => figures.add(&held.figures),
+            Err(failure) => {
+                let (least, failure) = shrink(&scenario, None, &failure);
+                panic!("seed {seed}: {}\n{least:#?}", failure.message);
+            }
+        }
+    }
+    assert!(figures.faults.len() > 25, "faults of few kinds: {figures}");
+    assert!(figures.rows_not_taken().len() <= 26, "{figures}");
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in 0..8 {
+        let scenario = Scenario::of(seed);
+        assert_eq!(run(&scenario, None), run(&scenario, None), "I12: seed {seed}");
+    }
+}
+
+#[test]
+fn in_every_order_of_events_of_a_small_world_the_invariants_hold() {
+    for (tasks, max_agents, depth) in [(2, None, 5), (2, Some(1), 5), (5, None, 5)] {
+        let walked = explore(Small { tasks, max_agents, depth });
+        let walked = walked.unwrap_or_else(|broken| panic!("{tasks} tasks: {broken}"));
+        assert!(walked.states > 300, "{walked:?}");
+    }
+}
+
+/// A scenario in which what a rare bug needs is frequent.
+fn focused(seed: u64, mutation: Mutation) -> Scenario {
+    let mut scenario = Scenario::of(seed);
+    let lost_after_ms = scenario.timings.lost_after_ms;
+    let calm_ms = scenario.calm_ms;
+    let mut each = |every_ms: u64, act: Act| {
+        scenario.script.extend((1..calm_ms / every_ms).map(|at| (at * every_ms, act.clone())));
+    };
+    if mutation == Mutation::StaleVerdict {
+        each(
+            lost_after_ms / 8,
+            Act::Person(Word::External { at: 0, decision: Decision::Rejected, is_fresh: false }),
+        );
+        scenario.plans.iter_mut().for_each(|plan| plan.thor = ThorKind::External);
+    } else if mutation == Mutation::UnfencedWorker {
+        for worker in 0..3 {
+            let ms = lost_after_ms * 5 / 4;
+            each(lost_after_ms * 2, Act::Partition { worker, up: true, down: true, ms });
+        }
+    }
+    scenario.script.sort_by_key(|(at, _)| *at);
+    scenario
+}
+
+/// Which invariant catches each, of those that may.
+fn caught_by(mutation: Mutation) -> &'static str {
+    let found = (0..MOST_SEEDS).find_map(|seed| run(&focused(seed, mutation), Some(mutation)).err());
+    let message = found.unwrap_or_else(|| panic!("{mutation:?} is not found")).message;
+    let names = ["I10", "I11", "I1", "I2", "I4", "I5", "I6", "I7", "I8", "I9"];
+    names.into_iter().find(|name| message.contains(&format!("{name}: "))).unwrap_or("another check")
+}
+
+macro_rules! mutations {
+    ($($name:ident: $mutation:ident by $($invariant:literal)|+;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let by = caught_by(Mutation::$mutation);
+                assert!([$($invariant),+].contains(&by), "caught by {by}");
+            }
+        )+
+
+        #[test]
+        fn every_bug_is_tried() {
+            assert_eq!([$(Mutation::$mutation),+], Mutation::ALL);
+        }
+    };
+}
+
+mutations! {
+    a_cap_that_forgets_unreachable_leases_is_found: ForgetUnreachable by "I1" | "I9" | "I10" | "another check";
+    a_second_grant_after_a_restart_is_found: GrantAgainAfterRestart by "I9" | "another check";
+    a_budget_that_begins_anew_is_found: ForgetSpending by "I11" | "another check";
+    a_wave_that_waits_for_no_other_is_found: ForgetDependencies by "I4" | "another check";
+    a_column_that_is_not_read_is_found: BlindToColumn by "I1";
+    a_commit_that_reaches_no_disk_is_found: CommitInMemory by "I6" | "another check";
+    a_result_that_is_taken_twice_is_found: ForgetAccepted by "I5" | "another check";
+    a_report_that_is_taken_without_its_fence_is_found: UnfencedAccept by "I5";
+    an_advance_on_a_thor_crash_is_found: ApproveOnThorCrash by "I5" | "I7";
+    a_cost_that_is_not_booked_is_found: UnbookedCost by "I11";
+    a_verdict_on_another_round_is_found: StaleVerdict by "I7";
+    a_clock_that_stands_still_is_found: FrozenClock by "I10";
+    a_worker_that_does_not_fence_itself_is_found: UnfencedWorker by "I9";
+    an_answer_that_is_never_sent_is_found: NoAnswers by "I8";
+}

@@ -1,0 +1,78 @@
+//! Runs the simulation over many seeds.
+//!
+//! `cargo run --release -p wavegate-tests --bin simulate -- --seeds 1000 [--from 0] [--trace]`
+//!
+//! With `--explore DEPTH` every order of events of small worlds to that depth, in the place of seeds.
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+use wavegate_tests::simulation::{Figures, Scenario, Small, explore, run, run_traced, shrink};
+
+struct Wish {
+    from: u64,
+    seeds: u64,
+    trace: bool,
+    explore: Option<usize>,
+}
+
+fn wish() -> anyhow::Result<Wish> {
+    let mut wish = Wish { from: 0, seeds: 100, trace: false, explore: None };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            let text = arguments.next().with_context(|| format!("{argument} needs a number"))?;
+            text.parse::<u64>().with_context(|| format!("{argument}: {text:?} is no number"))
+        };
+        match argument.as_str() {
+            "--from" => wish.from = number()?,
+            "--seeds" => wish.seeds = number()?,
+            "--explore" => wish.explore = usize::try_from(number()?).ok(),
+            "--trace" => wish.trace = true,
+            other => anyhow::bail!(
+                "unknown argument {other:?}: expected --seeds N, --from SEED, --trace, --explore DEPTH"
+            ),
+        }
+    }
+    Ok(wish)
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let wish = wish()?;
+    let mut out = std::io::stdout().lock();
+    if let Some(depth) = wish.explore {
+        for (tasks, max_agents) in [(2, None), (2, Some(1)), (5, None)] {
+            let walked = explore(Small { tasks, max_agents, depth });
+            writeln!(out, "{tasks} tasks, max_agents {max_agents:?}, depth {depth}: {walked:?}")?;
+            if walked.is_err() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut figures = Figures::default();
+    for seed in wish.from..wish.from + wish.seeds {
+        let scenario = Scenario::of(seed);
+        if wish.trace {
+            let (held, trace) = run_traced(&scenario, None);
+            trace.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            writeln!(out, "seed {seed}: {:?}", held.as_ref().map(|held| held.fingerprint))?;
+        }
+        match run(&scenario, None) {
+            Ok(held) => figures.add(&held.figures),
+            Err(failure) => {
+                writeln!(out, "seed {seed} fails: {}\nshrinking", failure.message)?;
+                let (least, failure) = shrink(&scenario, None, &failure);
+                let (_, trace) = run_traced(&least, None);
+                trace.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+                writeln!(out, "{least:#?}\nseed {seed} fails: {}", failure.message)?;
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        if (seed - wish.from) % 1000 == 999 {
+            writeln!(out, "{} seeds", seed - wish.from + 1)?;
+        }
+    }
+    write!(out, "{figures}")?;
+    Ok(ExitCode::SUCCESS)
+}

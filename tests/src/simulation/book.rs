@@ -1,0 +1,79 @@
+//! What was truly said, by whom: kept by the world, to hold what is stored against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wavegate_engine::{
+    Change, Decision, Digest, LeaseId, PlanId, PlanState, Report, Usage, VerdictSource, WaveIx,
+};
+
+use super::naive;
+
+/// A word of a Thor outside: on what, and which.
+pub(super) type Outsider = (PlanId, WaveIx, u32, Option<Digest>, Decision);
+
+/// The book.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// The results that agents made, by the lease under which they did.
+    pub(super) made: BTreeMap<LeaseId, Report>,
+    /// Leases whose worker was told that its result is accepted.
+    pub(super) told: BTreeSet<LeaseId>,
+    pub(super) outsiders: BTreeSet<Outsider>,
+}
+
+impl Book {
+    /// Whether a change says what was said. The change is not yet written.
+    pub(super) fn check(&self, change: &Change, durable: &naive::Store) {
+        match change {
+            Change::Result { lease, accepted, report } => self.check_result(*lease, *accepted, report),
+            Change::Verdict(row) if row.source == VerdictSource::External => {
+                let word = (row.plan, row.wave, row.round, row.candidate, row.verdict.decision);
+                assert!(self.outsiders.contains(&word), "I7: a verdict that nobody gave on it: {row:?}");
+            }
+            Change::LeaseGranted(row) => {
+                let plan = &durable.plans[&row.plan];
+                let mode = plan.row.mode.map(|mode| mode.as_str());
+                assert_eq!(
+                    plan.mode_column.as_deref(),
+                    mode,
+                    "I1: granted by another mode than the column's"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn check_result(&self, lease: LeaseId, accepted: bool, report: &Report) {
+        let made = self.made.get(&lease);
+        let made = made.unwrap_or_else(|| panic!("I5: a result of {lease} that its worker never made"));
+        if accepted {
+            let said = |report: &Report| (report.outcome, report.changes, report.candidate);
+            assert_eq!(said(report), said(made), "I5: another result of {lease} than its worker made");
+            assert_eq!(report.verdict, made.verdict, "I7: another verdict than Thor's");
+        }
+        if made.usage != Usage::default() {
+            assert_eq!(report.usage, made.usage, "I11: booked otherwise than it was told, {lease}");
+        }
+    }
+
+    /// At the end, and whenever a process starts: what was acknowledged is stored.
+    pub(super) fn check_kept(&self, durable: &naive::Store) {
+        for lease in &self.told {
+            let stored = durable.results.get(lease);
+            assert_eq!(stored, Some(&true), "I6: the result of {lease} was accepted, and is not stored");
+        }
+    }
+
+    /// At the end: every result that a plan waited for was answered.
+    pub(super) fn check_spent(&self, durable: &naive::Store) {
+        for (id, plan) in durable.plans.iter().filter(|(_, plan)| plan.row.state != PlanState::Cancelled) {
+            let booked = self.made.iter().filter(|(lease, _)| {
+                durable.results.contains_key(lease) && durable.leases[lease].plan == *id
+            });
+            let told: u64 = booked.map(|(_, report)| report.usage.tokens()).sum();
+            let spent = plan.row.spent.tokens();
+            // What was lost or given back is booked by its reservation or its last progress, on top.
+            assert!(spent >= told, "I11: plan {id} has {spent} tokens booked, {told} were told");
+        }
+    }
+}

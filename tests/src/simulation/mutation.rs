@@ -1,0 +1,135 @@
+//! Bugs, to prove that the checks bite. Each is put between the engine and its world: into what it is
+//! loaded with, what it is told, or what is done with its word. The engine itself holds none of them.
+
+use wavegate_coordinator::driver::Snapshot;
+use wavegate_engine::{
+    LeaseId, LeaseKind, LeaseState, LeaseWork, Outcome, PlanState, Report, SessionEvent, TaskState, Usage,
+};
+
+use super::naive;
+
+/// One bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// The cap and the slots forget leases whose worker is silent: they are not loaded.
+    ForgetUnreachable,
+    /// After a restart what was granted is granted again.
+    GrantAgainAfterRestart,
+    /// After a restart nothing was spent.
+    ForgetSpending,
+    /// After a restart no wave waits for another.
+    ForgetDependencies,
+    /// The granting transaction does not read the mode's column.
+    BlindToColumn,
+    /// A commit does not reach the disk.
+    CommitInMemory,
+    /// That a result was accepted is forgotten: its second copy is taken for a new one.
+    ForgetAccepted,
+    /// A report on a lease that is over is taken for one on the lease that the task has now.
+    UnfencedAccept,
+    /// A Thor that ends without a verdict is taken for one that approves.
+    ApproveOnThorCrash,
+    /// What a result cost is not booked.
+    UnbookedCost,
+    /// A verdict on an older candidate is taken for one on the present one.
+    StaleVerdict,
+    /// The coordinator's clock stands still: nothing is ever lost.
+    FrozenClock,
+    /// Workers do not end their agents when nobody answers.
+    UnfencedWorker,
+    /// Answers to results are not sent.
+    NoAnswers,
+}
+
+impl Mutation {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::ForgetUnreachable,
+        Self::GrantAgainAfterRestart,
+        Self::ForgetSpending,
+        Self::ForgetDependencies,
+        Self::BlindToColumn,
+        Self::CommitInMemory,
+        Self::ForgetAccepted,
+        Self::UnfencedAccept,
+        Self::ApproveOnThorCrash,
+        Self::UnbookedCost,
+        Self::StaleVerdict,
+        Self::FrozenClock,
+        Self::UnfencedWorker,
+        Self::NoAnswers,
+    ];
+
+    /// What the engine goes on from.
+    pub(super) fn spoil_snapshot(self, snapshot: &mut Snapshot) {
+        for plan in &mut snapshot.plans {
+            match self {
+                Self::ForgetUnreachable => {
+                    plan.leases.retain(|lease| !matches!(lease.state, LeaseState::Unreachable { .. }));
+                }
+                Self::GrantAgainAfterRestart => {
+                    plan.leases.clear();
+                    for task in plan.tasks.iter_mut().filter(|task| task.state == TaskState::Leased) {
+                        task.state = TaskState::Pending { not_before: None };
+                    }
+                }
+                Self::ForgetSpending => plan.row.spent = Usage::default(),
+                Self::ForgetDependencies if plan.row.state == PlanState::Running => {
+                    plan.shape.waves.iter_mut().for_each(|wave| wave.depends_on.clear());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What a session brings. `durable` is what is stored when it comes.
+    pub(super) fn spoil_event(self, event: &mut SessionEvent, durable: &naive::Store) {
+        match (self, event) {
+            (Self::UnbookedCost, SessionEvent::Finished { report, .. }) => report.usage = Usage::default(),
+            (Self::UnfencedAccept, SessionEvent::Finished { lease, .. }) => {
+                *lease = current(*lease, durable).unwrap_or(*lease);
+            }
+            (Self::ApproveOnThorCrash, event @ SessionEvent::Released { .. }) => {
+                let SessionEvent::Released { lease, .. } = *event else { return };
+                if durable.leases.get(&lease).is_some_and(|row| row.work.kind() == LeaseKind::Validate) {
+                    *event = SessionEvent::Finished { lease, report: Box::new(approval()), past: None };
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The open lease of the same worker for the task that an older lease was for.
+fn current(lease: LeaseId, durable: &naive::Store) -> Option<LeaseId> {
+    let old = durable.leases.get(&lease)?;
+    let LeaseWork::Task { task, .. } = old.work else { return None };
+    let same = |row: &&wavegate_engine::LeaseRow| {
+        matches!(row.work, LeaseWork::Task { task: other, .. } if other == task)
+            && (row.plan, &row.worker, row.state.is_open()) == (old.plan, &old.worker, true)
+    };
+    durable.leases.values().find(same).map(|row| row.id)
+}
+
+/// A Thor's approval.
+pub(super) fn approval() -> Report {
+    let verdict = wavegate_engine::Verdict::bare(wavegate_engine::Decision::Approved, Vec::new());
+    Report {
+        outcome: Outcome::Succeeded,
+        exit_code: Some(0),
+        summary: String::new(),
+        output_tail: String::new(),
+        run_ms: 1,
+        usage: Usage::default(),
+        output_json: String::new(),
+        changes: None,
+        changed_files: 0,
+        candidate: None,
+        target: None,
+        published: wavegate_engine::Published::default(),
+        conflicts: Vec::new(),
+        verdict: Some(verdict),
+        talk: wavegate_engine::Talk::default(),
+        counsel: None,
+    }
+}
