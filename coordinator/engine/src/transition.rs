@@ -59,7 +59,9 @@ impl LeaseState {
             (Self::Unreachable { cancelling: false }, E::Heard | E::Started) => Ok(Self::Running),
             (Self::Unreachable { cancelling: true }, E::Heard | E::Started) => Ok(Self::Cancelling),
             (Self::Granted | Self::Running, E::CancelAsked) => Ok(Self::Cancelling),
-            (Self::Unreachable { .. }, E::CancelAsked) => Ok(Self::Unreachable { cancelling: true }),
+            (Self::Unreachable { cancelling: false }, E::CancelAsked) => {
+                Ok(Self::Unreachable { cancelling: true })
+            }
             (Self::Granted | Self::Running | Self::Cancelling | Self::Unreachable { .. }, E::Finished) => {
                 Ok(Self::Finished)
             }
@@ -76,6 +78,7 @@ impl LeaseState {
             | (Self::Running, E::Started | E::Heard)
             | (Self::Cancelling, E::Started | E::Heard | E::CancelAsked)
             | (Self::Unreachable { .. }, E::Silent)
+            | (Self::Unreachable { cancelling: true }, E::CancelAsked)
             | (Self::Finished | Self::Released(_), _)
             | (Self::Lost, E::Started | E::Silent | E::Heard | E::CancelAsked | E::Released(_) | E::Lost) => {
                 illegal
@@ -123,22 +126,21 @@ impl TaskState {
         let illegal = Err(IllegalTransition { thing: "task", state: self.name(), event: event.name() });
         match (self, event) {
             (Self::Pending { .. }, E::Granted) => Ok(Self::Leased),
-            // Pending and blocked: a late result of a lost lease.
+            // Pending and blocked: a late result of a lost lease, or a person takes what was sent back.
             (Self::Leased | Self::Pending { .. } | Self::Blocked(_), E::Submitted) => Ok(Self::Submitted),
             (Self::Leased | Self::Pending { .. } | Self::Blocked(_), E::Skipped) => Ok(Self::Skipped),
             (Self::Leased | Self::Submitted | Self::Blocked(_), E::Returned { not_before }) => {
                 Ok(Self::Pending { not_before })
             }
             (Self::Leased | Self::Submitted, E::Blocked(reason)) => Ok(Self::Blocked(reason)),
-            // Pending and blocked: a person's override of a candidate that holds their results.
-            (Self::Submitted | Self::Pending { .. } | Self::Blocked(_), E::Approved) => Ok(Self::Done),
+            (Self::Submitted, E::Approved) => Ok(Self::Done),
             (Self::Pending { .. } | Self::Leased | Self::Submitted | Self::Blocked(_), E::Cancelled) => {
                 Ok(Self::Cancelled)
             }
-            (Self::Pending { .. }, E::Returned { .. } | E::Blocked(_))
+            (Self::Pending { .. }, E::Returned { .. } | E::Blocked(_) | E::Approved)
             | (Self::Leased, E::Granted | E::Approved)
             | (Self::Submitted, E::Granted | E::Submitted | E::Skipped)
-            | (Self::Blocked(_), E::Granted | E::Blocked(_))
+            | (Self::Blocked(_), E::Granted | E::Blocked(_) | E::Approved)
             | (Self::Done | Self::Skipped | Self::Cancelled, _) => illegal,
         }
     }

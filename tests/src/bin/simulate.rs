@@ -1,7 +1,8 @@
 //! Runs the simulation over many seeds.
 //!
-//! `cargo run --release -p wavegate-tests --bin simulate -- --seeds 1000 [--from 0] [--trace]`
+//! `cargo run --release -p wavegate-tests --bin simulate -- --seeds 1000 [--from 0] [--trace] [--every-row]`
 //!
+//! With `--every-row` a run that leaves a row of the tables of transitions untaken fails; 10,000 seeds are enough.
 //! With `--explore DEPTH` every order of events of small worlds to that depth, in the place of seeds.
 
 use std::{io::Write as _, process::ExitCode};
@@ -13,11 +14,12 @@ struct Wish {
     from: u64,
     seeds: u64,
     trace: bool,
+    every_row: bool,
     explore: Option<usize>,
 }
 
 fn wish() -> anyhow::Result<Wish> {
-    let mut wish = Wish { from: 0, seeds: 100, trace: false, explore: None };
+    let mut wish = Wish { from: 0, seeds: 100, trace: false, every_row: false, explore: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -29,8 +31,9 @@ fn wish() -> anyhow::Result<Wish> {
             "--seeds" => wish.seeds = number()?,
             "--explore" => wish.explore = usize::try_from(number()?).ok(),
             "--trace" => wish.trace = true,
+            "--every-row" => wish.every_row = true,
             other => anyhow::bail!(
-                "unknown argument {other:?}: expected --seeds N, --from SEED, --trace, --explore DEPTH"
+                "unknown argument {other:?}: expected --seeds N, --from SEED, --trace, --every-row, --explore DEPTH"
             ),
         }
     }
@@ -74,5 +77,6 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     }
     write!(out, "{figures}")?;
-    Ok(ExitCode::SUCCESS)
+    let is_whole = !wish.every_row || figures.rows_not_taken().is_empty();
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -239,9 +239,12 @@ impl Scenario {
             let at = random.below(256) as u8;
             script.push((random.below(calm_ms), Act::Person(Word::Attend { at })));
         }
-        script.sort_by_key(|(at, _)| *at);
         let max_agents = random.chance(200).then(|| random.between(1, 3) as u32);
         let trouble = random.pick(&[0, 50, 200, 400]);
+        if random.chance(50) {
+            script.extend(cancelled_in_silence(&mut random, calm_ms, &timings));
+        }
+        script.sort_by_key(|(at, _)| *at);
         Self { seed, timings, max_agents, trouble, plans, workers, script, calm_ms }
     }
 
@@ -314,6 +317,27 @@ fn worker(random: &mut Random, at: u64) -> WorkerSketch {
         has_gpu: random.chance(500),
         account: (is_first || random.chance(600)).then(|| random.below(2) as u8),
     }
+}
+
+/// Plans are cancelled while nobody hears of their leases, and what was said before comes after it.
+fn cancelled_in_silence(random: &mut Random, calm_ms: u64, timings: &Timings) -> Vec<(u64, Act)> {
+    let silent = timings.unreachable_after_ms;
+    let mut script = Vec::new();
+    for _ in 0..random.between(2, 8) {
+        let at = random.below(calm_ms);
+        let ms = random.between(silent, timings.lost_after_ms);
+        for worker in 0..4 {
+            let act = match random.below(3) {
+                0 => Act::Slow { worker, delay_ms: random.between(silent, 2 * silent), ms },
+                1 => Act::WorkerFreeze { worker, ms },
+                _ => Act::Partition { worker, up: true, down: random.chance(500), ms },
+            };
+            script.push((at, act));
+        }
+        let plan = random.below(256) as u8;
+        script.push((at + random.between(silent, ms + silent), Act::Person(Word::Cancel { plan })));
+    }
+    script
 }
 
 fn act(random: &mut Random, timings: &Timings) -> Act {

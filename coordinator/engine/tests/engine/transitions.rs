@@ -24,7 +24,7 @@ fn every_pair_of_lease_state_and_event_is_in_the_table_or_illegal() {
         (LS::Running, open(None, Some(SILENT), None, Some(LS::Cancelling))),
         (LS::Cancelling, open(None, Some(SILENT_CANCELLING), None, None)),
         (SILENT, open(Some(LS::Running), None, Some(LS::Running), Some(SILENT_CANCELLING))),
-        (SILENT_CANCELLING, open(Some(LS::Cancelling), None, Some(LS::Cancelling), Some(SILENT_CANCELLING))),
+        (SILENT_CANCELLING, open(Some(LS::Cancelling), None, Some(LS::Cancelling), None)),
         (LS::Finished, [None; 7]),
         (RELEASED, [None; 7]),
         (LS::Lost, [None, None, None, None, Some(LS::Finished), None, None]),
@@ -47,10 +47,10 @@ fn every_pair_of_task_state_and_event_is_in_the_table_or_illegal() {
     let (submitted, skipped, cancelled) = (Some(TS::Submitted), Some(TS::Skipped), Some(TS::Cancelled));
     let (back, blocked, done) = (Some(PENDING), Some(BLOCKED), Some(TS::Done));
     let table = [
-        (PENDING, [Some(TS::Leased), submitted, skipped, None, None, done, cancelled]),
+        (PENDING, [Some(TS::Leased), submitted, skipped, None, None, None, cancelled]),
         (TS::Leased, [None, submitted, skipped, back, blocked, None, cancelled]),
         (TS::Submitted, [None, None, None, back, blocked, done, cancelled]),
-        (BLOCKED, [None, submitted, skipped, back, None, done, cancelled]),
+        (BLOCKED, [None, submitted, skipped, back, None, None, cancelled]),
         (TS::Done, [None; 7]),
         (TS::Skipped, [None; 7]),
         (TS::Cancelled, [None; 7]),
