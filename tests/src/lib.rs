@@ -5,12 +5,18 @@ mod agents;
 mod home;
 pub mod model_api;
 mod process;
+mod proxy;
 mod repository;
 pub mod simulation;
+mod strace;
 mod wait;
+mod witness;
 
 pub use agents::{ACCOUNT, AgentPrograms, LOGIN};
 pub use home::{Home, Ran};
 pub use process::Process;
+pub use proxy::Proxy;
 pub use repository::{Picture, Repository};
+pub use strace::Strace;
 pub use wait::{LONG, wait_until};
+pub use witness::{BEATS_A_SECOND, Interval};

@@ -216,6 +216,11 @@ fn engine_timings(timings: &cli::Timings) -> Timings {
         retry_delays_ms: [delay(0), delay(1), delay(2)],
         no_worker_pause_ms: timings.no_worker_after_ms,
         account_probe_ms: timings.account_probe_ms,
+        // Well below any lost_after: else a stop of this process that is no gap yet would lose leases.
+        clock_gap_ms: Timings::default()
+            .clock_gap_ms
+            .min(timings.unreachable_after_ms)
+            .min(timings.fence_margin_ms),
         ..Timings::default()
     }
 }
