@@ -26,6 +26,11 @@ fn free_address() -> String {
 
 /// Stores the plan of witnesses and lets it start.
 fn begin(home: &Home, name: &str, tasks: usize, beats: u32, mode: &str) {
+    begin_with(home, name, tasks, &[beats], mode);
+}
+
+/// As [`begin`]; the tasks take so many beats in turn.
+fn begin_with(home: &Home, name: &str, tasks: usize, beats: &[u32], mode: &str) {
     let plan = home.witness_plan(name, tasks, beats).unwrap();
     assert_eq!(home.run(&["submit", plan.to_str().unwrap()]).unwrap().code, Some(0), "{}", home.dump());
     assert_eq!(home.run(&["approve", name, "--mode", mode]).unwrap().code, Some(0), "{}", home.dump());

@@ -90,7 +90,10 @@ fn a_cut_between_finished_and_accepted_accepts_each_result_once() {
     let mut unanswered = 0;
     for _ in 0..4 {
         net.wait_for("an agent at work", || {
-            net.home.intervals().iter().any(|one| !one.is_whole && !net.far.output().contains(&finish_of(one)))
+            net.home
+                .intervals()
+                .iter()
+                .any(|one| !one.is_whole && !net.far.output().contains(&finish_of(one)))
         });
         let before = (finished(), dropped());
         net.proxy.set_deaf(true);

@@ -1,0 +1,134 @@
+//! Results that outlive their worker, their coordinator and the way between them: accepted once, late where nothing
+//! newer was begun, refused and kept where something was, never taken from a damaged file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wavegate_tests::{BEATS_A_SECOND, Home, Process, Proxy, wait_until};
+
+use crate::{begin, free_address, home, wait_for_agents};
+
+/// A coordinator that is away, a worker that has finished one task meanwhile.
+fn finished_alone(home: &Home, address: &str) -> (Process, PathBuf) {
+    let mut coordinator = home.serve(address).unwrap();
+    let worker = home.worker("one", &["--slots", "1"]).unwrap();
+    worker.wait_for_output("connected");
+    begin(home, "alone", 1, BEATS_A_SECOND / 2, "standard");
+    wait_for_agents(home, 1);
+    coordinator.kill();
+    worker.wait_for_output("finished: lease");
+    let spooled = files_in(&home.path("worker-one/spool"), "report");
+    assert_eq!(spooled.len(), 1, "{spooled:?}\n{}", home.dump());
+    (worker, spooled[0].clone())
+}
+
+fn files_in(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+#[test]
+fn a_result_made_alone_is_accepted_once_after_both_sides_were_killed() {
+    let (home, address) = (home(), free_address());
+    let (mut worker, spooled) = finished_alone(&home, &address);
+    worker.kill();
+    let _coordinator = home.serve(&address).unwrap();
+    let _worker = home.worker("one", &["--slots", "1"]).unwrap();
+    home.wait_for_status("alone", "done");
+    home.assert_done("alone", 1, true);
+    home.assert_accepted_is_kept(&["one"]);
+    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE kind='task'").unwrap(), 1, "{}", home.dump());
+    wait_until("the spool to be empty", || home.dump(), || (!spooled.exists()).then_some(()));
+}
+
+#[test]
+fn a_result_that_is_sent_again_after_it_was_accepted_changes_nothing() {
+    let (home, address) = (home(), free_address());
+    let (mut worker, spooled) = finished_alone(&home, &address);
+    let copy = fs::read(&spooled).unwrap();
+    let _coordinator = home.serve(&address).unwrap();
+    home.wait_for_status("alone", "done");
+    worker.kill();
+    let before = home.show("alone").unwrap();
+    // As if the worker's host had lost power before the spool's removal reached its disk.
+    fs::write(&spooled, copy).unwrap();
+    let worker = home.worker("one", &["--slots", "1"]).unwrap();
+    wait_until(
+        "a second answer",
+        || home.dump(),
+        || (worker.output().matches("accepted: lease").count() >= 2).then_some(()),
+    );
+    assert_eq!(home.show("alone").unwrap(), before, "{}", home.dump());
+    let told = home.count("SELECT count(*) FROM wg_events WHERE kind='task_submitted'").unwrap();
+    assert_eq!(told, 1, "{}", home.dump());
+}
+
+#[test]
+fn a_damaged_file_of_the_spool_is_put_aside_and_named_and_its_task_is_done_again() {
+    let (home, address) = (home(), free_address());
+    let (mut worker, spooled) = finished_alone(&home, &address);
+    worker.kill();
+    let mut bytes = fs::read(&spooled).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&spooled, &bytes).unwrap();
+    let _coordinator = home.serve(&address).unwrap();
+    let worker = home.worker("one", &["--slots", "1"]).unwrap();
+    home.wait_for_status("alone", "done");
+    home.assert_done("alone", 1, false);
+    let aside = home.path("worker-one/spool/unreadable").join(spooled.file_name().unwrap());
+    assert!(worker.output().contains(aside.to_str().unwrap()), "{}", home.dump());
+    assert_eq!(fs::read(&aside).unwrap(), bytes, "kept as it was found");
+    assert_eq!(home.intervals().len(), 2, "{}", home.dump());
+    home.assert_no_overlap(0.0);
+}
+
+/// One task on a worker behind a network that goes silent while its agent is at work, until its lease is
+/// lost; the result is in its spool then.
+fn finished_late(home: &Home) -> (Process, Proxy, Process) {
+    let address = free_address();
+    let coordinator = home.serve(&address).unwrap();
+    let proxy = Proxy::start(&address).unwrap();
+    let far = home.worker("far", &["--slots", "1", "--coordinator", &proxy.url()]).unwrap();
+    far.wait_for_output("connected");
+    begin(home, "late", 1, BEATS_A_SECOND / 2, "standard");
+    wait_for_agents(home, 1);
+    proxy.set_silent(true);
+    far.wait_for_output("finished: lease");
+    wait_until(
+        "the lease to be lost",
+        || home.dump(),
+        || (home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap() == 1).then_some(()),
+    );
+    (coordinator, proxy, far)
+}
+
+#[test]
+fn a_late_result_is_accepted_while_nothing_newer_was_begun() {
+    let home = home();
+    let (_coordinator, proxy, _far) = finished_late(&home);
+    proxy.set_silent(false);
+    home.wait_for_status("late", "done");
+    home.assert_done("late", 1, true);
+    home.assert_accepted_is_kept(&["far"]);
+}
+
+#[test]
+fn a_result_that_comes_after_a_newer_attempt_began_is_refused_kept_and_named() {
+    let home = home();
+    let (_coordinator, proxy, far) = finished_late(&home);
+    let near = home.worker("near", &["--slots", "1"]).unwrap();
+    near.wait_for_output("finished: lease");
+    home.wait_for_status("late", "done");
+    proxy.set_silent(false);
+    far.wait_for_output("refused: lease");
+    let lease = home.intervals().into_iter().find(|one| one.attempt == 1).unwrap().lease;
+    let kept = home.path(&format!("worker-far/spool/refused/{lease}.report"));
+    assert!(kept.is_file(), "{}", home.dump());
+    assert!(far.output().contains(kept.to_str().unwrap()), "{}", home.dump());
+    home.assert_done("late", 1, false);
+    home.assert_no_overlap(0.0);
+    home.assert_accepted_is_kept(&["near"]);
+}

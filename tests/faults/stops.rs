@@ -89,7 +89,12 @@ fn a_worker_that_is_stopped_for_longer_than_its_lease_leaves_no_agent_beside_the
     );
     home.assert_no_overlap(0.0);
     assert!(!agents_of_attempt(&home, 3), "{}", home.dump());
-    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap(), 1, "{}", home.dump());
+    assert_eq!(
+        home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap(),
+        1,
+        "{}",
+        home.dump()
+    );
 }
 
 /// As a laptop's suspend of the worker's host. Whoever wakes first runs first: between the waking of an agent and
@@ -146,7 +151,12 @@ fn a_coordinator_that_is_stopped_for_longer_than_lost_after_loses_no_lease() {
     home.wait_for_status("stopped", "done");
     home.assert_no_overlap(0.0);
     home.assert_done("stopped", 6, true);
-    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap(), 0, "{}", home.dump());
+    assert_eq!(
+        home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap(),
+        0,
+        "{}",
+        home.dump()
+    );
 }
 
 /// Seconds on the clock that the witnesses use.

@@ -18,5 +18,5 @@ pub use process::Process;
 pub use proxy::Proxy;
 pub use repository::{Picture, Repository};
 pub use strace::Strace;
-pub use wait::{LONG, wait_until};
+pub use wait::{LONG, wait_until, wait_until_within};
 pub use witness::{BEATS_A_SECOND, Interval};

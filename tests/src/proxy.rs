@@ -139,13 +139,15 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, network: &Network, is_up: bool
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => continue,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let delay_ms = network.delay_ms.load(Ordering::SeqCst);
         thread::sleep(Duration::from_millis(delay_ms));
-        let is_lost = network.is_silent.load(Ordering::SeqCst)
-            || (!is_up && network.is_deaf.load(Ordering::SeqCst));
+        let is_lost =
+            network.is_silent.load(Ordering::SeqCst) || (!is_up && network.is_deaf.load(Ordering::SeqCst));
         // TCP never has a hole: a connection that has lost bytes stays silent for ever.
         has_lost |= is_lost;
         if has_lost {

@@ -21,7 +21,8 @@ impl Strace {
     /// Why the tests that need it cannot run here, if so: there is none, or it may not trace.
     #[must_use]
     pub fn missing() -> Option<String> {
-        let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stdout(Stdio::null()).output();
+        let tried =
+            Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stdout(Stdio::null()).output();
         match tried {
             Ok(ran) if ran.status.success() => None,
             Ok(ran) => Some(format!("strace may not trace: {}", String::from_utf8_lossy(&ran.stderr).trim())),

@@ -10,17 +10,24 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until `condition` gives something; panics with `describe` after [`LONG`].
 #[track_caller]
-pub fn wait_until<T>(
+pub fn wait_until<T>(what: &str, describe: impl Fn() -> String, condition: impl FnMut() -> Option<T>) -> T {
+    wait_until_within(LONG, what, describe, condition)
+}
+
+/// As [`wait_until`], for what may take so long.
+#[track_caller]
+pub fn wait_until_within<T>(
+    limit: Duration,
     what: &str,
     describe: impl Fn() -> String,
     mut condition: impl FnMut() -> Option<T>,
 ) -> T {
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + limit;
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(Instant::now() < end, "waited {LONG:?} for {what}\n{}", describe());
+        assert!(Instant::now() < end, "waited {limit:?} for {what}\n{}", describe());
         std::thread::sleep(LOOK);
     }
 }

@@ -33,13 +33,14 @@ pub struct Interval {
 }
 
 impl Home {
-    /// Writes a plan of so many tasks in one wave, without a workspace, each at work for so many beats; every
+    /// Writes a plan of so many tasks in one wave, without a workspace, each at work for so many beats (the numbers in turn); every
     /// third fails when it runs first.
-    pub fn witness_plan(&self, name: &str, tasks: usize, beats: u32) -> anyhow::Result<PathBuf> {
+    pub fn witness_plan(&self, name: &str, tasks: usize, beats: &[u32]) -> anyhow::Result<PathBuf> {
         let file = self.path("witness").display().to_string();
         let script = self.write("witness.sh", &format!("file={file}\n{SCRIPT}"))?;
         let line = |at| {
             let flaky = if at % 3 == 0 { " flaky" } else { "" };
+            let beats = beats[(at - 1) % beats.len()];
             let run = format!("sh {} {beats}{flaky}", script.display());
             format!("      - {{ id: T1-{at:02}, run: {run:?}, verify: [\"true\"], on_lost: retry }}\n")
         };
@@ -101,7 +102,8 @@ impl Home {
             let (key, counted) = (task["id"].as_str().unwrap_or(""), task["attempt"].as_i64().unwrap_or(0));
             let whole = intervals.iter().filter(|interval| interval.task == key && interval.is_whole).count();
             let begun = intervals.iter().filter(|interval| interval.task == key).count();
-            let needed = if key.trim_start_matches("T1-").parse::<u32>().is_ok_and(|at| at % 3 == 0) { 2 } else { 1 };
+            let needed =
+                if key.trim_start_matches("T1-").parse::<u32>().is_ok_and(|at| at % 3 == 0) { 2 } else { 1 };
             assert!(
                 !is_undisturbed || begun == needed,
                 "{key}: {begun} agents began, {needed} needed\n{}",

@@ -35,6 +35,8 @@ pub enum HoldReason {
     Delay {
         ms: u64,
     },
+    /// The worker of its lost lease is back and may bring what it made.
+    ResultOwed,
     /// Mode standard.
     Cap,
     MaxAgents(u32),
@@ -87,6 +89,7 @@ impl HoldReason {
             Self::WaveBlocked(_) => "wave_blocked",
             Self::Dependencies(_) => "dependencies",
             Self::Delay { .. } => "delay",
+            Self::ResultOwed => "result_owed",
             Self::Cap => "cap",
             Self::MaxAgents(_) => "max_agents",
             Self::NoWorker(_) => "no_worker",
@@ -114,6 +117,7 @@ impl fmt::Display for HoldReason {
             Self::WaveBlocked(reason) => write!(f, "the wave is blocked ({reason})"),
             Self::Dependencies(keys) => write!(f, "{} not submitted", keys.join(", ")),
             Self::Delay { ms } => write!(f, "retry in {} s", ms.div_ceil(1000)),
+            Self::ResultOwed => f.write_str("the worker of its lost lease is back: waiting for its result"),
             Self::Cap => write!(f, "{} leases live", CAP_IN_WORDS),
             Self::MaxAgents(most) => write!(f, "{most} agents at work, the coordinator's limit"),
             Self::NoWorker(missing) => missing.fmt(f),
@@ -282,6 +286,9 @@ impl Engine {
             return HoldReason::Dependencies(unmet);
         }
         if let Some(until) = plan.delayed.get(&task) {
+            if plan.is_claimed(task, now.mono) {
+                return HoldReason::ResultOwed;
+            }
             return HoldReason::Delay { ms: until.since(now.mono) };
         }
         if let Some(purpose) =

@@ -142,6 +142,14 @@ impl Engine {
                 missed.grant = Grant::Missed { by_same_instance: same_instance };
             }
         }
+        for lease in held.iter().filter(|lease| !open.contains(lease)) {
+            self.claim(occasion, &hello.worker, *lease);
+        }
+    }
+
+    /// The worker says that it has a lease that is not open: if it is lost, its result may still come.
+    fn claim(&mut self, occasion: &mut Occasion<'_, '_>, worker: &WorkerId, lease: LeaseId) {
+        self.with_own_lease(occasion, worker, lease, |plan, ctx| plan.await_last_word(ctx, lease));
     }
 
     fn repeat_cancel(&self, occasion: &mut Occasion<'_, '_>, session: SessionId, lease: LeaseId) {
@@ -162,9 +170,12 @@ impl Engine {
         let open: BTreeSet<_> = self.index.open_of(worker).into_iter().collect();
         let held: BTreeSet<_> = held.iter().copied().collect();
         let keep: Vec<_> = held.intersection(&open).copied().collect();
-        let stop = held.difference(&open).copied().collect();
+        let stop: Vec<_> = held.difference(&open).copied().collect();
         for lease in &keep {
             self.hear(occasion, *lease);
+        }
+        for lease in &stop {
+            self.claim(occasion, worker, *lease);
         }
         for lease in open.difference(&held) {
             match self.kept(*lease).map(|lease| lease.grant) {

@@ -85,6 +85,15 @@ pub(crate) struct Lease {
     /// When its worker last proved that it holds it.
     pub(crate) base: Mono,
     pub(crate) grant: Grant,
+    /// The worker of a lost lease is back and says that it still has it.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// A lost lease whose result may still come: since when, and until when that is believed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) since: Mono,
+    pub(crate) until: Mono,
 }
 
 /// What is known of the way of a lease's grant.
@@ -213,7 +222,7 @@ impl Plan {
             | LeaseWork::Coordinate { .. }
             | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
-        self.leases.insert(row.id, Lease { row, base: now, grant: Grant::Unknown });
+        self.leases.insert(row.id, Lease { row, base: now, grant: Grant::Unknown, claim: None });
     }
 
     pub(crate) fn id(&self) -> PlanId {

@@ -33,13 +33,13 @@ impl Plan {
         let Some(lease) = self.leases.get(&id) else {
             return;
         };
-        let row = lease.row.clone();
+        let (row, was_lost) = (lease.row.clone(), lease.is_lost());
+        self.forget_claim(ctx, id);
         report.expect_usage(row.progress);
         if let Some(reason) = self.late_result_refused(&row) {
             self.refuse_result(ctx, &row, report, reason);
             return;
         }
-        let was_lost = lease.is_lost();
         // Without an account there is nothing that could be waited for: such an end is a failure like others.
         let trouble = Trouble::of(report.outcome).filter(|_| row.account.is_some());
         self.note_account(ctx, &row, trouble, &report);
@@ -443,6 +443,7 @@ impl Plan {
         let Some(row) = self.leases.get(&id).map(|lease| lease.row.clone()) else {
             return false;
         };
+        self.forget_claim(ctx, id);
         if !self.change_lease(ctx, id, LeaseEvent::Released(reason)) {
             return false;
         }

@@ -1,10 +1,12 @@
 //! The only ways to change a plan's rows: each applies the transition, emits the change, and keeps
 //! the derived counts and sets in step.
 
-use super::{Context, Grant, Lease, Plan};
+use std::collections::btree_map::Entry;
+
+use super::{Claim, Context, Grant, Lease, Plan};
 use crate::{
     effect::Change,
-    ids::{LeaseId, TaskIx, WaveIx},
+    ids::{LeaseId, Mono, TaskIx, WaveIx},
     row::{LeaseRow, LeaseWork, PlanRow, TaskRow, WaveRow},
     state::{PlanState, TaskState, WaveState},
     transition::{LeaseEvent, TaskEvent},
@@ -99,6 +101,9 @@ impl Plan {
             self.delayed.insert(task, ctx.moment.mono.plus(wait));
             wave.delayed += 1;
         }
+        if let Some(claim) = self.claim_on(task).filter(|claim| claim.until > ctx.moment.mono) {
+            self.delay(task, claim.until);
+        }
         self.stirred = true;
         self.refresh(task);
         for at in 0..self.dependents[task.at()].len() {
@@ -123,6 +128,71 @@ impl Plan {
         } else {
             self.builders.insert(task);
         }
+    }
+
+    /// The worker of a lost lease is back and says that it still has it. Its result was paid for: no newer
+    /// attempt takes its right before its last word, for as long as the worker is heard and at most for the
+    /// lease's lost_after more (a claim that is never kept must not hold the task for ever).
+    pub(crate) fn await_last_word(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
+        let now = ctx.moment.mono;
+        let Some((lease, task)) = self.lost_task(id) else { return };
+        let since = lease.claim.map_or(now, |claim| claim.since);
+        if now.since(since) < lease.row.lost_after_ms {
+            let until = now.plus(ctx.config.timings.unreachable_after_ms);
+            lease.claim = Some(Claim { since, until });
+            self.delay(task, until);
+        }
+    }
+
+    /// The worker of a lost lease has said its last word on it.
+    pub(crate) fn forget_claim(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
+        let Some((lease, task)) = self.lost_task(id) else { return };
+        if lease.claim.take().is_none() {
+            return;
+        }
+        self.release_delay(task);
+        if let TaskState::Pending { not_before: Some(time) } = self.tasks[task.at()].state {
+            let wait = u64::try_from(time.0.saturating_sub(ctx.moment.utc.0)).unwrap_or(0);
+            if wait > 0 {
+                self.delay(task, ctx.moment.mono.plus(wait));
+            }
+        }
+    }
+
+    fn lost_task(&mut self, id: LeaseId) -> Option<(&mut Lease, TaskIx)> {
+        let lease = self.leases.get_mut(&id).filter(|lease| lease.is_lost())?;
+        match lease.row.work {
+            LeaseWork::Task { task, .. } => Some((lease, task)),
+            LeaseWork::Integrate
+            | LeaseWork::Validate { .. }
+            | LeaseWork::Coordinate { .. }
+            | LeaseWork::Publish { .. } => None,
+        }
+    }
+
+    /// Whether the worker of the task's lost lease is back with it.
+    pub(crate) fn is_claimed(&self, task: TaskIx, now: Mono) -> bool {
+        self.claim_on(task).is_some_and(|claim| claim.until > now)
+    }
+
+    fn claim_on(&self, task: TaskIx) -> Option<Claim> {
+        let lease = self.leases.get(self.lease_of.get(&task)?)?;
+        lease.claim.filter(|_| lease.is_lost())
+    }
+
+    /// Holds a pending task until then at least.
+    fn delay(&mut self, task: TaskIx, until: Mono) {
+        if !matches!(self.tasks[task.at()].state, TaskState::Pending { .. }) {
+            return;
+        }
+        match self.delayed.entry(task) {
+            Entry::Occupied(mut known) => *known.get_mut() = until.max(*known.get()),
+            Entry::Vacant(entry) => {
+                entry.insert(until);
+                self.waves[self.shape.tasks[task.at()].wave.at()].delayed += 1;
+            }
+        }
+        self.refresh(task);
     }
 
     /// The wait of a delayed task is over.
@@ -178,7 +248,8 @@ impl Plan {
             | LeaseWork::Publish { .. } => self.waves[row.wave.at()].duty = Some(row.id),
         }
         ctx.effects.changes.push(Change::LeaseGranted(row.clone()));
-        self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant: Grant::Sent(number) });
+        let grant = Grant::Sent(number);
+        self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant, claim: None });
     }
 
     /// The lease's worker proves that it holds it: the grant was seen, in whichever session.

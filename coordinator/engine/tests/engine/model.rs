@@ -92,6 +92,7 @@ fn check_running(world: &World, awake: &[&WorkerRow], id: PlanId, plan: &Stored,
         let shape = &plan.shape.tasks[task.at()];
         let ready = matches!(state(&task), TaskState::Pending { not_before } if is_past(world, not_before))
             && !awaits(&task)
+            && !is_claimed(world, id, task)
             && shape.depends_on.iter().chain(&plan.tasks[task.at()].built_on).all(|it| is_settled(state(it)));
         let worker =
             awake.iter().find(|worker| fits(&world.store, worker, Role::Executor, Some(&shape.demand)));
@@ -127,6 +128,15 @@ fn check_duty(
             && !(role == Role::Thor && others && authors.contains(&worker.id))
     });
     assert!(worker.is_none(), "wave {} of {id} waits for a {role}, and {worker:?} is free", wave.0);
+}
+
+/// The worker of the newest attempt's lost lease is back with it: its result goes first.
+fn is_claimed(world: &World, plan: PlanId, task: TaskIx) -> bool {
+    let attempt = world.store.plans[&plan].tasks[task.at()].attempt;
+    let mut leases = world.store.leases.values();
+    leases.any(|lease| {
+        (lease.plan, lease.work) == (plan, LeaseWork::Task { task, attempt }) && world.is_claimed(lease.id)
+    })
 }
 
 fn is_past(world: &World, time: Option<Utc>) -> bool {
@@ -177,11 +187,19 @@ pub(crate) fn check_restart_changes_nothing(world: &mut World) {
     let mut effects = Effects::default();
     let awake: Vec<_> = world.store.workers.values().filter(|row| world.is_awake(&row.id)).cloned().collect();
     for (row, at) in awake.into_iter().zip(1..) {
-        let held = world.open_leases(&row.id.0);
+        let mut held = world.open_leases(&row.id.0);
+        let lost =
+            world.store.leases.values().filter(|lease| lease.worker == row.id && world.is_claimed(lease.id));
+        held.extend(lost.map(|lease| lease.id));
         let hello = SessionEvent::Hello(Box::new(hello(row, held)));
         feed(world, &mut restored, Input::Session { session: SessionId(at), event: hello }, &mut effects);
     }
     feed(world, &mut restored, Input::Tick, &mut effects);
+    // A claim outlives the stream for a while, but not the coordinator.
+    let mut leases = world.store.leases.values();
+    if leases.any(|lease| world.is_claimed(lease.id) && !world.is_awake(&lease.worker)) {
+        return;
+    }
     let granted = effects.changes.iter().find(|change| matches!(change, Change::LeaseGranted(_)));
     assert_eq!(granted, None, "a restored engine grants what the running one does not");
     for id in world.store.plans.keys() {

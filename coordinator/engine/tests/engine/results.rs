@@ -1,12 +1,13 @@
 //! Results in time, late, twice, from the wrong worker, and what they cost.
 
 use wavegate_engine::{
-    Message, Mode, Outcome, PlanState, ReleaseReason, SessionEvent, TaskState, spec::WorkspaceKind,
+    HoldReason, LeaseId, Message, Mode, Outcome, PlanState, ReleaseReason, SessionEvent, TaskState, Timings,
+    spec::WorkspaceKind,
 };
 
 use crate::environment::*;
 
-fn lost_once() -> (World, wavegate_engine::LeaseId) {
+fn lost_once() -> (World, LeaseId) {
     let mut world = World::running(one_wave(&["A"]), Mode::Standard);
     let lease = world.lease("A");
     world.lose("A");
@@ -34,6 +35,63 @@ fn a_late_result_is_accepted_while_no_newer_attempt_was_granted() {
     assert_eq!(world.report(lease, success()), Message::Accepted { lease });
     assert_eq!(world.task_state("A"), TaskState::Submitted);
     assert_eq!(world.counters("A"), (1, 0, 1, 0, 1));
+}
+
+/// A lost its lease by silence; its retry's wait is over, and nobody is there to take it.
+fn away_with_a() -> (World, LeaseId) {
+    let mut world = World::running(one_wave(&["A"]), Mode::Standard);
+    let lease = world.lease("A");
+    world.take_grants();
+    world.pass(3_600_000);
+    world.disconnect("w1");
+    assert!(matches!(world.task_state("A"), TaskState::Pending { .. }));
+    (world, lease)
+}
+
+#[test]
+fn a_worker_that_comes_back_with_a_late_result_is_heard_before_a_newer_attempt_is_granted() {
+    let (mut world, lease) = away_with_a();
+    world.connect(WorkerBuilder::new("w1").held(&[lease]));
+    world.nothing_else_sent();
+    assert_eq!(world.hold("A"), Some(HoldReason::ResultOwed));
+    assert_eq!(world.report(lease, success()), Message::Accepted { lease });
+    assert_eq!(world.task_state("A"), TaskState::Submitted);
+}
+
+#[test]
+fn a_worker_that_says_it_has_nothing_after_all_is_granted_a_newer_attempt_at_once() {
+    let (mut world, lease) = away_with_a();
+    world.connect(WorkerBuilder::new("w1").held(&[lease]));
+    let note = String::new();
+    world.say("w1", SessionEvent::Released { lease, reason: ReleaseReason::SelfFenced, note, past: None });
+    assert_eq!(world.take_grants().len(), 1);
+}
+
+#[test]
+fn a_claim_that_is_never_kept_holds_a_task_for_one_more_lost_after_only() {
+    let (mut world, lease) = away_with_a();
+    world.connect(WorkerBuilder::new("w1").held(&[lease]));
+    let lost_after = Timings::default().lost_after_ms;
+    for waited in (0..2 * lost_after).step_by(10_000) {
+        world.pass_with(10_000, &[]);
+        world.heartbeat("w1", &[lease], 0);
+        if !world.take_grants().is_empty() {
+            assert!(waited >= lost_after - 60_000, "after {waited} ms");
+            return;
+        }
+    }
+    panic!("nothing was granted");
+}
+
+#[test]
+fn a_worker_that_leaves_again_without_its_late_result_holds_nothing_up() {
+    let (mut world, lease) = away_with_a();
+    world.connect(WorkerBuilder::new("w1").held(&[lease]));
+    world.disconnect("w1");
+    world.connect(WorkerBuilder::new("w2"));
+    assert_eq!(world.take_grants().len(), 0);
+    world.pass_with(Timings::default().unreachable_after_ms, &["w2"]);
+    assert_eq!(world.take_grants().len(), 1);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wavegate_engine::{
-    Config, Effects, Engine, Hello, Input, LeaseId, LeaseRow, LeaseWork, Message, Mode, Moment, Mono, PlanId,
-    Refusal, Reply, Role, Runner, Send, SessionEvent, SessionId, Utc, WorkBrief, WorkerId,
+    Config, Effects, Engine, Hello, Input, LeaseId, LeaseRow, LeaseState, LeaseWork, Message, Mode, Moment,
+    Mono, PlanId, Refusal, Reply, Role, Runner, Send, SessionEvent, SessionId, Utc, WorkBrief, WorkerId,
 };
 
 use super::{PlanBuilder, Store};
@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(super) sessions: BTreeMap<String, SessionId>,
     /// When each open session was last heard of, and whether it was silent at the last tick.
     heard: BTreeMap<SessionId, (WorkerId, u64, bool)>,
+    /// Until when the claim of a worker on a lost lease holds its task, and since when it was made.
+    pub(super) claims: BTreeMap<LeaseId, (u64, u64)>,
     next_session: u64,
     next_plan: i64,
     drawn: u64,
@@ -138,6 +140,7 @@ impl World {
             history: Vec::new(),
             sessions: BTreeMap::new(),
             heard: BTreeMap::new(),
+            claims: BTreeMap::new(),
             next_session: 1,
             next_plan: 1,
             drawn: 0,
@@ -171,6 +174,7 @@ impl World {
     /// One input and what follows by itself.
     pub(crate) fn apply(&mut self, input: Input) -> Result<Reply, Refusal> {
         self.note_heard(&input);
+        self.note_claims(&input);
         let mut effects = Effects::default();
         let reply = self.decide(|engine, moment| engine.apply(input, moment, &mut effects));
         if reply.is_err() {
@@ -200,6 +204,51 @@ impl World {
                 *silent = self.mono - *heard >= after;
             }
         }
+    }
+
+    fn note_claims(&mut self, input: &Input) {
+        let Input::Session { session, event } = input else { return };
+        let known = self.heard.get(session).map(|(worker, ..)| worker.clone());
+        let (worker, held) = match (event, known) {
+            (SessionEvent::Hello(hello), None) if self.may_come(hello) => (hello.worker.clone(), &hello.held),
+            (SessionEvent::Heartbeat { held, .. }, Some(worker)) => (worker, held),
+            (SessionEvent::Released { lease, .. } | SessionEvent::Finished { lease, .. }, Some(worker))
+                if self.is_lost(*lease, &worker) =>
+            {
+                self.claims.remove(lease);
+                return;
+            }
+            _ => return,
+        };
+        let patience = self.config.timings.unreachable_after_ms;
+        for lease in held.iter().copied() {
+            if !self.is_lost(lease, &worker) {
+                continue;
+            }
+            let since = self.claims.get(&lease).map_or(self.mono, |(_, since)| *since);
+            if self.mono - since < self.store.leases[&lease].lost_after_ms {
+                self.claims.insert(lease, (self.mono + patience, since));
+            }
+        }
+    }
+
+    /// Not while another live process has its identity.
+    fn may_come(&self, hello: &Hello) -> bool {
+        let known = self.store.workers.get(&hello.worker);
+        let alive = self.heard.values().any(|(id, heard, _)| {
+            *id == hello.worker && self.mono - heard < self.config.timings.unreachable_after_ms
+        });
+        !alive || known.is_some_and(|row| row.instance == hello.instance)
+    }
+
+    fn is_lost(&self, lease: LeaseId, worker: &WorkerId) -> bool {
+        let lease = self.store.leases.get(&lease);
+        lease.is_some_and(|lease| lease.worker == *worker && lease.state == LeaseState::Lost)
+    }
+
+    /// Whether the worker of the lost lease is back with it.
+    pub(crate) fn is_claimed(&self, lease: LeaseId) -> bool {
+        self.claims.get(&lease).is_some_and(|(until, _)| *until > self.mono)
     }
 
     /// Whether the worker has an open session that is not silent.
@@ -243,6 +292,7 @@ impl World {
         self.sends.clear();
         self.sessions.clear();
         self.heard.clear();
+        self.claims.clear();
         self.engine = self.restored();
         assert_eq!(self.settle(), 0, "a restart alone changes nothing");
         self.must(Input::Tick);
@@ -253,6 +303,7 @@ impl World {
         self.sends.clear();
         self.sessions.clear();
         self.heard.clear();
+        self.claims.clear();
         self.engine = self.restored();
         self.must(Input::Tick);
     }
@@ -264,6 +315,7 @@ impl World {
         let moment = Moment { mono: Mono(self.mono), utc: Utc(self.utc), draw: &mut draw };
         self.engine.restore(snapshots, &moment);
         self.engine.set_fleet(fleet);
+        self.claims.clear();
         self.must(Input::Tick);
     }
 
