@@ -19,9 +19,12 @@ fn finished_alone(home: &Home, address: &str) -> (Process, PathBuf) {
     wait_for_agents(home, 1);
     coordinator.kill();
     worker.wait_for_output("finished: lease");
-    let spooled = files_in(&home.path("worker-one/spool"), "report");
-    assert_eq!(spooled.len(), 1, "{spooled:?}\n{}", home.dump());
-    (worker, spooled[0].clone())
+    let spooled = wait_until(
+        "the result to be in the spool",
+        || home.dump(),
+        || files_in(&home.path("worker-one/spool"), "report").pop(),
+    );
+    (worker, spooled)
 }
 
 fn files_in(folder: &Path, extension: &str) -> Vec<PathBuf> {

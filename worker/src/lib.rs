@@ -13,6 +13,7 @@ pub mod digest;
 pub mod git;
 mod identity;
 mod lease;
+mod memory;
 mod program;
 pub mod runner;
 pub mod session;

@@ -12,6 +12,7 @@ use crate::coordinator::{Coordinator, chain};
 use crate::git::{Git, Stores};
 use crate::identity::{Identity, IdentityError, random_seed};
 use crate::lease::LeaseId;
+use crate::memory::Memory;
 use crate::runner::{Registry, RunnersConfig};
 use crate::session::{Departure, Driver, Machine, Perform, Profile, RealWork, Rooms, Surroundings};
 use crate::shutdown::Shutdown;
@@ -165,7 +166,8 @@ fn rooms(
         perform: able.perform,
     };
     let wishes = shutdown.subscribe();
-    Ok(Rooms { coordinator: coordinator.clone(), surroundings, spool, logs, wishes })
+    let memory = Memory::open(&config.state_dir);
+    Ok(Rooms { coordinator: coordinator.clone(), surroundings, spool, memory, logs, wishes })
 }
 
 fn profile(config: &WorkerConfig, identity: &Identity, runners: &Registry) -> Profile {

@@ -73,6 +73,10 @@ pub enum Change {
     Worker(WorkerRow),
     Account(AccountRow),
     WorkerForgotten(WorkerId),
+    /// That the database is an older copy is known, and by what.
+    Restored {
+        evidence: String,
+    },
     /// What `plans.parallel_mode` must say.
     ModeColumn {
         plan: PlanId,
@@ -100,6 +104,7 @@ impl Change {
             | Self::Counsel { .. }
             | Self::Worker(_)
             | Self::WorkerForgotten(_)
+            | Self::Restored { .. }
             | Self::Account(_) => None,
         }
     }
@@ -213,6 +218,7 @@ words! {
         WorkerGone = "worker_gone",
         WorkerDraining = "worker_draining",
         WorkerForgotten = "worker_forgotten",
+        DatabaseRestored = "database_restored",
         WaveCounsel = "wave_counsel",
         WaveAdvised = "wave_advised",
         AccountWaiting = "account_waiting",

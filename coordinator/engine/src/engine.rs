@@ -135,6 +135,10 @@ impl Engine {
                 plan.pause(ctx, PauseReason::Store, &error);
                 Ok(Reply::Done)
             }),
+            Input::Restored { evidence, why } => {
+                self.on_restored(occasion, evidence, &why);
+                Ok(Reply::Done)
+            }
             Input::Resume { plan, by, task, add } => {
                 self.steer(occasion, plan, |plan, ctx| plan.resume(ctx, &by, task.as_deref(), add))
             }
@@ -160,6 +164,19 @@ impl Engine {
             Input::Tick => {
                 self.on_tick(occasion);
                 Ok(Reply::Done)
+            }
+        }
+    }
+
+    /// Work that was done and paid for may be missing from every plan: a person looks before anything is
+    /// granted again.
+    fn on_restored(&mut self, occasion: &mut Occasion<'_, '_>, evidence: String, why: &str) {
+        occasion.effects.changes.push(Change::Restored { evidence });
+        let event = Event { text: why.to_owned(), ..Event::of(EventKind::DatabaseRestored) };
+        occasion.effects.changes.push(Change::Event(event));
+        for id in self.plans.keys().copied().collect::<Vec<_>>() {
+            if let Some((plan, mut ctx)) = self.with_plan(id, occasion) {
+                plan.pause(&mut ctx, PauseReason::Restored, why);
             }
         }
     }

@@ -47,6 +47,11 @@ pub enum Input {
         plan: PlanId,
         error: String,
     },
+    /// The database proved to be an older copy of itself. `evidence` names what proves it, so that it counts once.
+    Restored {
+        evidence: String,
+        why: String,
+    },
     Resume {
         plan: PlanId,
         by: String,

@@ -56,6 +56,8 @@ words! {
         Tier = "tier",
         /// The store refused what a decision about this plan would have written.
         Store = "store",
+        /// The database is an older copy: what happened after it was made is not in it.
+        Restored = "restored",
     }
 }
 

@@ -50,6 +50,11 @@ pub trait Backend: Send + Sync + 'static {
         prices: Option<&Path>,
     ) -> anyhow::Result<CheckedFile>;
 
+    /// Copies a database, with its artifacts and logs, while a coordinator may work on it.
+    ///
+    /// Fails, in words for the operator, without leaving a half.
+    async fn back_up(&self, db: &Path, file: &Path) -> anyhow::Result<Backup>;
+
     /// Looks at what this host has to run agents with; `config` is a worker's config file.
     async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination>;
 
@@ -281,6 +286,16 @@ pub struct DiffStyle {
     pub stat: bool,
     pub name_only: bool,
     pub colour: bool,
+}
+
+/// A copy of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backup {
+    /// Of the database's copy.
+    pub bytes: u64,
+    /// In the copy now, new or of an earlier backup.
+    pub artifacts: u64,
+    pub logs: u64,
 }
 
 /// A result to look at.

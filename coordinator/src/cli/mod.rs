@@ -39,7 +39,7 @@ use desk::Desk;
 use failure::Failure;
 
 pub use backend::{
-    Backend, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator, EmbeddedOptions,
+    Backend, Backup, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator, EmbeddedOptions,
     HostExamination, MaxTier, PlanBase, RepositoryBase, ServeOptions, Timings, UploadedState,
 };
 pub use client::{Bearer, Connection};

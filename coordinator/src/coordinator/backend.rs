@@ -24,12 +24,14 @@ use super::{
 };
 use crate::{
     cli::{
-        self, Backend, CheckedFile, CheckedOut, Connection, DiffStyle, Difference, EmbeddedOptions,
+        self, Backend, Backup, CheckedFile, CheckedOut, Connection, DiffStyle, Difference, EmbeddedOptions,
         HostExamination, MaxTier, PlanBase, RepositoryBase, ServeOptions, UploadedState,
     },
+    driver::{Clock as _, SystemClock},
     planfile,
     prices::Prices,
     rpc,
+    store::backup::back_up,
 };
 
 /// How long a short command may hold the database when a coordinator starts.
@@ -130,6 +132,12 @@ impl Backend for Program {
         };
         let base = base.unwrap_or_default();
         Ok(CheckedFile { answer: v1::CheckPlanResponse { diagnostics, outline }, base })
+    }
+
+    async fn back_up(&self, db: &Path, file: &Path) -> anyhow::Result<Backup> {
+        let (db, file) = (db.to_owned(), file.to_owned());
+        let made = tokio::task::spawn_blocking(move || back_up(&db, &file, SystemClock.utc())).await??;
+        Ok(Backup { bytes: made.bytes, artifacts: made.artifacts, logs: made.logs })
     }
 
     async fn examine(&self, config: Option<&Path>) -> anyhow::Result<HostExamination> {

@@ -19,7 +19,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use wavegate_engine::{Config, ConfigError, Engine};
+use wavegate_engine::{Config, ConfigError, Engine, Input};
 
 pub use backend::Program;
 
@@ -27,7 +27,7 @@ use crate::{
     driver::{Clock as _, Driver, Handle, StoreError, SystemClock},
     prices::Prices,
     rpc::{self, Access, ServeError, Services, SessionOutbox, SessionTimings},
-    store::{self, Files, OpenError},
+    store::{self, Files, OpenError, restored::Evidence},
 };
 
 /// Requests that wait for the driver; more wait at their callers.
@@ -96,6 +96,7 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
     let (db, patience) = (options.db.clone(), options.patience);
     let opening = tokio::task::spawn_blocking(move || store::open(&db, patience, SystemClock.utc()));
     let opened = opening.await.map_err(|error| CoordinatorError::Failed(error.to_string()))??;
+    let (restored, epoch) = (opened.restored, opened.epoch.clone());
     let listen = |source| CoordinatorError::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
@@ -126,6 +127,12 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
         .name("driver".to_owned())
         .spawn(move || drive(driver))
         .map_err(CoordinatorError::Thread)?;
+    if let Some(Evidence { name, why }) = restored {
+        tracing::warn!("{why}: every plan is paused; look at them and `wavegate resume` each");
+        let input = Input::Restored { evidence: name, why };
+        handle.apply(input).await.map_err(|error| CoordinatorError::Failed(error.to_string()))?;
+    }
+    opened.files.name_start(&epoch)?;
     let (stop, mut stopped) = watch::channel(false);
     let until = async move {
         // A sender that is gone means the same.

@@ -80,6 +80,7 @@ impl Envelope {
             Input::DrainWorker { .. }
             | Input::ForgetWorker { .. }
             | Input::ClearAccount { .. }
+            | Input::Restored { .. }
             | Input::Session { .. }
             | Input::Tick => None,
         }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, warn};
-use wavegate_engine::{Digest, LeaseId, Report, SessionEvent, SessionId};
+use wavegate_engine::{Digest, Input, LeaseId, Report, SessionEvent, SessionId};
 use wavegate_proto::{MAX_INLINE_BYTES, MAX_SESSION_MESSAGE_BYTES, PROTOCOL_VERSION, v1};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     convert::{Incoming, Unreadable},
     status,
 };
-use crate::driver::Outgoing;
+use crate::{driver::Outgoing, store::restored::Memory};
 
 /// A peer that has not said hello within this time is no worker.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -84,6 +84,9 @@ impl Session {
             Ok(Ok(None) | Err(_)) => return,
             Err(_) => return self.goodbye("expected a hello within 10 s", false).await,
         };
+        if let Err(reason) = self.look_back(&hello).await {
+            return self.goodbye(&reason, false).await;
+        }
         let event = match self.hello(hello) {
             Ok(event) => event,
             Err((reason, permanent)) => return self.goodbye(&reason, permanent).await,
@@ -104,6 +107,32 @@ impl Session {
         }
         // A driver that is gone needs no telling.
         let _ = handle.session_event(self.id, SessionEvent::Closed).await;
+    }
+
+    /// A worker that knows of this database what is not in it proves that it is an older copy: the plans are
+    /// paused before the worker is taken in.
+    async fn look_back(&self, message: &v1::WorkerMessage) -> Result<(), String> {
+        let Some(v1::worker_message::Message::Hello(hello)) = &message.message else { return Ok(()) };
+        let own = |known: &&v1::KnownDatabase| known.database_id == self.services.database_id;
+        let Some(known) = hello.known.iter().find(own) else { return Ok(()) };
+        let memory = Memory {
+            epoch_nonce: known.epoch_nonce.clone(),
+            last_granted: known.last_granted.clone(),
+            last_accepted: known.last_accepted.clone(),
+        };
+        if [&memory.epoch_nonce, &memory.last_granted, &memory.last_accepted]
+            .iter()
+            .any(|word| word.len() > MAX_LEASE_ID_BYTES)
+        {
+            return Err("what it knows of the database is no epoch and no lease".to_owned());
+        }
+        let (reader, evidence) = (self.services.reader.clone(), memory.epoch_nonce.clone());
+        let looked = tokio::task::spawn_blocking(move || reader.restored_by(&memory)).await;
+        let why = looked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Some(why) = why else { return Ok(()) };
+        warn!("{why}: every plan is paused; look at them and `wavegate resume` each");
+        let input = Input::Restored { evidence, why };
+        self.services.handle.apply(input).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// The hello as an event, or why there is no session and whether there can never be one.

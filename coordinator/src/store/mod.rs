@@ -1,16 +1,19 @@
 //! The durable state: one SQLite file, and artifacts and logs as files beside it.
 //!
 //! Owns the schema, opening and its checks (`open`), writing what the engine decided (`write`),
-//! staging of big plans (`staging`), reading back (`load`, `work`, `reader`), `artifacts` and `logs`.
+//! staging of big plans (`staging`), reading back (`load`, `work`, `reader`), `artifacts` and `logs`,
+//! copies of it all (`backup`) and the knowledge that it is one (`restored`).
 //! Decides nothing, reads no clock: the time is a parameter of every write. Our tables (`wg_`) are
 //! the truth; `plans` is kept for existing tools, which may write its `parallel_mode` only.
 
 pub mod artifacts;
+pub mod backup;
 mod error;
 mod load;
 pub mod logs;
 mod open;
 pub mod reader;
+pub mod restored;
 mod rows;
 mod staging;
 #[cfg(test)]

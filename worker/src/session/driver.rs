@@ -18,6 +18,7 @@ use crate::blobs::BlobStore;
 use crate::bulk::{Logs, NoLog};
 use crate::coordinator::{Coordinator, chain};
 use crate::lease::LeaseId;
+use crate::memory::Memory;
 use crate::shutdown::Wish;
 use crate::spool::{Answer, Spool};
 use crate::work::{LogSink, boottime_ms};
@@ -36,6 +37,7 @@ pub(crate) struct Rooms {
     pub(crate) coordinator: Coordinator,
     pub(crate) surroundings: Surroundings,
     pub(crate) spool: Spool,
+    pub(crate) memory: Memory,
     pub(crate) logs: Logs,
     pub(crate) wishes: watch::Receiver<Wish>,
 }
@@ -46,6 +48,7 @@ pub(crate) struct Driver {
     coordinator: Coordinator,
     blobs: Arc<dyn BlobStore>,
     spool: Spool,
+    memory: Memory,
     logs: Logs,
     jobs: Jobs,
     stream: Option<Stream>,
@@ -69,6 +72,7 @@ impl Driver {
             coordinator: rooms.coordinator,
             blobs: Arc::clone(&rooms.surroundings.blobs),
             spool: rooms.spool,
+            memory: rooms.memory,
             logs: rooms.logs,
             jobs: Jobs::new(rooms.surroundings, tell),
             stream: None,
@@ -158,7 +162,10 @@ impl Driver {
             match effect {
                 Effect::Connect(hello) => self.connect(hello),
                 Effect::Disconnect(why) => self.disconnect(&why),
-                Effect::Welcomed { session_id, epoch } => self.welcomed(&session_id, epoch),
+                Effect::Welcomed { session_id, epoch, epoch_nonce, database_id } => {
+                    self.memory.welcomed(&database_id, &epoch_nonce);
+                    self.welcomed(&session_id, epoch);
+                }
                 Effect::Send(message) => self.send(message),
                 Effect::Start(assignment) => self.start(*assignment),
                 Effect::SetDeadline { lease_id, deadline_ms } => {
@@ -181,6 +188,7 @@ impl Driver {
 
     fn connect(&mut self, hello: v1::Hello) {
         self.streams += 1;
+        let hello = v1::Hello { known: self.memory.told(), ..hello };
         let (coordinator, inbox) = (self.coordinator.clone(), self.inbox.clone());
         match Stream::open(self.streams, coordinator, hello, inbox) {
             Ok(stream) => self.stream = Some(stream),
@@ -223,6 +231,7 @@ impl Driver {
     fn start(&mut self, assignment: Assignment) {
         let lease_id = &assignment.lease_id;
         tracing::info!("granted: lease {lease_id}, {}", described(&assignment.body));
+        self.memory.granted(lease_id);
         let log: Arc<dyn LogSink> = match self.logs.begin(lease_id) {
             Ok(log) => log,
             Err(error) => {
@@ -267,6 +276,7 @@ impl Driver {
     fn settle(&mut self, answer: &Answer) {
         let lease_id = answer.lease_id();
         tracing::info!("accepted: lease {lease_id}");
+        self.memory.accepted(lease_id);
         if let Err(error) = self.spool.remove(lease_id) {
             // It is sent once more after the next start, and refused.
             tracing::warn!("{}", chain(&error));

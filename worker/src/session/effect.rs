@@ -14,7 +14,7 @@ pub enum Effect {
     /// Drop the stream: for people, why.
     Disconnect(String),
     /// The coordinator took this worker in.
-    Welcomed { session_id: String, epoch: u64 },
+    Welcomed { session_id: String, epoch: u64, epoch_nonce: String, database_id: String },
     /// Send it on the open stream.
     Send(v1::worker_message::Message),
     /// Begin the work of a lease.

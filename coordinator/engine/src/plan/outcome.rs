@@ -420,9 +420,15 @@ impl Plan {
     }
 
     pub(crate) fn pause(&mut self, ctx: &mut Context<'_, '_>, reason: PauseReason, why: &str) {
-        // Out of want of a worker it would go on by itself into the same refusal.
-        let stronger =
-            reason == PauseReason::Store && self.row.state == PlanState::Paused(PauseReason::NoWorker);
+        // Out of want of a worker it would go on by itself into the same refusal. That it may repeat what was
+        // done is more than any other reason but a person's.
+        let stronger = match (reason, self.row.state) {
+            (PauseReason::Store, PlanState::Paused(now)) => now == PauseReason::NoWorker,
+            (PauseReason::Restored, PlanState::Paused(now)) => {
+                !matches!(now, PauseReason::Operator | PauseReason::Restored)
+            }
+            _ => false,
+        };
         if self.row.state == PlanState::Running || stronger {
             self.set_state(ctx, PlanState::Paused(reason));
             let mut event = self.event(EventKind::PlanPaused);

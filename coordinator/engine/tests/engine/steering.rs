@@ -6,6 +6,37 @@ use wavegate_engine::{
 
 use crate::environment::*;
 
+/// What a restored database is known by.
+fn restored() -> Input {
+    Input::Restored { evidence: "abc".to_owned(), why: "it is a copy".to_owned() }
+}
+
+#[test]
+fn a_restored_database_grants_nothing_until_a_person_resumes_the_plan() {
+    let mut world = World::running(one_wave(&["A", "B", "C", "D"]), Mode::Standard);
+    world.take_grants();
+    world.must(restored());
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Restored));
+    world.succeed("A");
+    world.nothing_else_sent();
+    world.must(Input::Resume { plan: P1, by: "me".to_owned(), task: None, add: Budget::default() });
+    assert_eq!(world.take_grants().len(), 1);
+}
+
+#[test]
+fn a_restored_database_is_more_than_a_want_of_workers_and_less_than_a_persons_pause() {
+    let mut world = World::new();
+    world.start(one_wave(&["A"]), Mode::Standard);
+    world.pass(20 * 60_000);
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::NoWorker));
+    world.must(restored());
+    world.connect(WorkerBuilder::new("w1"));
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Restored), "it does not go on by itself");
+    world.must(Input::Pause { plan: P1, by: "me".to_owned(), note: String::new() });
+    world.must(restored());
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Operator));
+}
+
 #[test]
 fn a_paused_plan_accepts_results_and_grants_nothing() {
     let mut world = World::running(one_wave(&["A", "B", "C", "D"]), Mode::Standard);

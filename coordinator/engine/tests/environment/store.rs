@@ -107,6 +107,7 @@ impl Store {
             Change::WorkerForgotten(id) => {
                 self.workers.remove(id).expect("the worker was known");
             }
+            Change::Restored { evidence } => assert!(!evidence.is_empty(), "{change:?}"),
             Change::ModeColumn { plan, value } => self.plan_mut(*plan).mode_column = value.clone(),
             Change::Event(event) => self.events.push(event.clone()),
         }

@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Workers,
     /// List the accounts that agents spend from, or try one again
     Accounts(AccountsArgs),
+    /// Copy the database with its artifacts and logs while a coordinator works on it
+    Backup(BackupArgs),
     /// Say what this host has to run agents with, what is missing and how to get it
     Doctor(DoctorArgs),
     /// List the candidates that wait for a verdict from outside (`thor: external`)
@@ -183,6 +185,12 @@ pub(crate) enum AccountsAction {
         /// characters that no other account of the runner begins with
         account: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The copy of the database; its artifacts and logs go to FILE.d. An earlier backup there is replaced
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,15 @@
-//! `check` and `submit`: plan files before approval.
+//! `check` and `submit`: plan files before approval; and `backup`, a file as well.
 
 use wavegate_proto::v1;
 
 use super::with_coordinator;
 use crate::cli::{
-    args::{CheckArgs, SubmitArgs},
-    backend::Backend,
+    args::{BackupArgs, CheckArgs, SubmitArgs},
+    backend::{Backend, Backup},
     desk::{Desk, Link},
     exit::Exit,
     failure::Failure,
-    json::{ChangedPlanJson, CheckJson, DiagnosticJson, PlanJson},
+    json::{BackupJson, ChangedPlanJson, CheckJson, DiagnosticJson, PlanJson},
     plan_file::{PlanFile, is_sound},
     text,
 };
@@ -31,6 +31,22 @@ pub(super) async fn check<B: Backend>(desk: &Desk<B>, args: &CheckArgs) -> Resul
         desk.console.print(&outline_text(outline))?;
     }
     Ok(exit)
+}
+
+/// Copies the database; needs no coordinator, and disturbs none.
+pub(super) async fn backup<B: Backend>(desk: &Desk<B>, args: &BackupArgs) -> Result<Exit, Failure> {
+    let made = desk.backend.back_up(&desk.reach.database(), &args.file).await.map_err(Failure::Backend)?;
+    if desk.reach.json {
+        let (file, Backup { bytes, artifacts, logs }) = (args.file.display().to_string(), made);
+        desk.console.print_json(&BackupJson { file, bytes, artifacts, logs })?;
+        return Ok(Exit::Done);
+    }
+    let file = args.file.display();
+    desk.console.print(&format!(
+        "{file}: {} bytes; {file}.d: artifacts {}, logs {}\n",
+        made.bytes, made.artifacts, made.logs,
+    ))?;
+    Ok(Exit::Done)
 }
 
 fn outline_text(outline: &v1::PlanOutline) -> String {

@@ -49,6 +49,7 @@ pub(super) async fn dispatch<B: Backend>(desk: &Desk<B>, command: Command) -> Re
         Command::Report(args) => look::report(desk, &args).await,
         Command::Workers => fleet::workers(desk).await,
         Command::Accounts(args) => fleet::accounts(desk, &args).await,
+        Command::Backup(args) => files::backup(desk, &args).await,
         Command::Doctor(args) => fleet::doctor(desk, &args).await,
         Command::Candidates(args) => thor::candidates(desk, &args).await,
         Command::Verdict(args) => thor::verdict(desk, &args).await,

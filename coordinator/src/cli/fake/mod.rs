@@ -17,8 +17,8 @@ use wavegate_proto::v1;
 use super::{
     args::ReachArgs,
     backend::{
-        Backend, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator, EmbeddedOptions,
-        HostExamination, RepositoryBase, ServeOptions, UploadedState,
+        Backend, Backup, CheckedFile, CheckedOut, DiffStyle, Difference, EmbeddedCoordinator,
+        EmbeddedOptions, HostExamination, RepositoryBase, ServeOptions, UploadedState,
     },
     client::Connection,
     console::{
@@ -122,6 +122,11 @@ impl Backend for FakeBackend {
             note(&self.world, format!("check with {}", prices.display()));
         }
         Ok(self.checked.clone())
+    }
+
+    async fn back_up(&self, db: &Path, file: &Path) -> anyhow::Result<Backup> {
+        note(&self.world, format!("back up {} to {}", db.display(), file.display()));
+        Ok(Backup { bytes: 4096, artifacts: 1, logs: 2 })
     }
 
     async fn examine(&self, _config: Option<&Path>) -> anyhow::Result<HostExamination> {

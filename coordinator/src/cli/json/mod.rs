@@ -138,6 +138,15 @@ pub(crate) struct ChangedPlanJson<W> {
     pub(crate) warnings: Vec<W>,
 }
 
+/// A copy of the database.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackupJson {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    pub(crate) artifacts: u64,
+    pub(crate) logs: u64,
+}
+
 /// One recorded decision; a line of `watch --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventJson {

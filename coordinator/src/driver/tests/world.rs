@@ -130,6 +130,7 @@ impl Stored {
             | Change::Estimated { .. }
             | Change::Counsel { .. }
             | Change::Verdict(_)
+            | Change::Restored { .. }
             | Change::Account(_)
             | Change::Used { .. } => {}
         }

@@ -137,6 +137,9 @@ fn reason_words(state: PlanState) -> &'static str {
         PlanState::Paused(PauseReason::Coordination) => "the coordinator's model gave no counsel",
         PlanState::Paused(PauseReason::Tier) => "another model than the tier's answered for the coordinator",
         PlanState::Paused(PauseReason::Store) => "the database refuses a change of this plan",
+        PlanState::Paused(PauseReason::Restored) => {
+            "the database is an older copy: what happened after it was made is not in it"
+        }
         PlanState::Blocked(reason) => wave_reason(reason),
         PlanState::AwaitingApproval | PlanState::Running | PlanState::Done | PlanState::Cancelled => "",
     }

@@ -13,7 +13,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::{OpenError, random_hex};
+use super::{Epoch, OpenError, random_hex};
+use crate::store::restored::name_start;
 
 /// How often a lock that another holds is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -49,6 +50,17 @@ impl Files {
     #[must_use]
     pub fn token(&self) -> PathBuf {
         self.folder.join("token")
+    }
+
+    /// Where the last start on the database is named.
+    pub(super) fn last_epoch(&self) -> PathBuf {
+        self.folder.join("epoch")
+    }
+
+    /// Names this start beside the database, so that an older copy in its place is seen at once.
+    pub fn name_start(&self, epoch: &Epoch) -> Result<(), OpenError> {
+        let path = self.last_epoch();
+        name_start(&path, &epoch.nonce).map_err(at(&path))
     }
 
     pub(super) fn create(&self) -> Result<(), OpenError> {

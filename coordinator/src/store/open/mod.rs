@@ -19,7 +19,14 @@ pub use files::Files;
 #[cfg(test)]
 pub(super) use schema::MIGRATIONS;
 
-use super::{SqliteStore, artifacts::Artifacts, logs::Logs, reader::Reader, staging};
+use super::{
+    SqliteStore,
+    artifacts::Artifacts,
+    logs::Logs,
+    reader::Reader,
+    restored::{self, Evidence},
+    staging,
+};
 use crate::driver::StoreError;
 
 /// Everything that a coordinator needs of an opened database.
@@ -32,6 +39,8 @@ pub struct Opened {
     pub files: Files,
     pub epoch: Epoch,
     pub database_id: String,
+    /// The database is an older copy of itself; [`Files::name_start`] when that is known to the plans.
+    pub restored: Option<Evidence>,
     pub token: String,
     /// Held as long as this is: the kernel lets go of it when the process dies.
     pub lock: File,
@@ -118,6 +127,8 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
             db.display()
         );
     }
+    let restored =
+        restored::at_open(&sql, &files.last_epoch()).map_err(|error| OpenError::store(db, error))?;
     staging::remove_unfinished(&sql).map_err(|error| OpenError::store(db, error))?;
     let at = |path: &Path, source| OpenError::Folder { path: path.to_owned(), source };
     let (artifacts, logs) = (files.folder().join("artifacts"), files.folder().join("logs"));
@@ -130,6 +141,7 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
         files,
         epoch: begun.epoch,
         database_id: begun.database_id,
+        restored,
         lock,
     })
 }

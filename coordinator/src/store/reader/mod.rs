@@ -22,6 +22,7 @@ pub use model::*;
 
 use super::{
     error::unknown,
+    restored::{Memory, by_worker},
     rows::{all, get, json, lease_row, maybe_number, number, plan_row, usage, worker_row},
     work::load_task,
 };
@@ -64,6 +65,12 @@ impl Reader {
     /// Everything that agents of a plan spent, oldest first.
     pub fn ledger(&self, plan: PlanId) -> Result<Vec<LedgerLine>> {
         self.with(|sql| detail::ledger(sql, plan.0))
+    }
+
+    /// Why the database must be an older copy of itself, by what a worker knows of it; None where nothing says so,
+    /// or it is known already.
+    pub fn restored_by(&self, memory: &Memory) -> Result<Option<String>> {
+        self.with(|sql| by_worker(sql, memory))
     }
 
     /// Every plan, the newest first.

@@ -12,6 +12,7 @@ use wavegate_engine::{
     WaveIx, WaveRow, WorkerRow, estimate::KeptEstimates,
 };
 
+use super::restored;
 use crate::driver::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -42,6 +43,7 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
                 .execute(params![plan.0, value])?;
             Ok(())
         }
+        Change::Restored { evidence } => restored::note(sql, evidence, now.0),
         Change::Event(event) => insert_event(sql, event, now),
     }
 }

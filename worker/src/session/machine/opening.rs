@@ -34,6 +34,8 @@ impl Machine {
             slots: profile.slots,
             held: self.held_names(),
             draining: self.phase != Phase::Serving,
+            // Of the driver's memory.
+            known: Vec::new(),
         }
     }
 
@@ -62,7 +64,12 @@ impl Machine {
         self.kill_grace_ms = welcome.kill_grace_ms;
         self.was_welcomed = true;
         self.link = Link::Open(Open::new(now_ms, welcome.heartbeat_ms));
-        effects.push(Effect::Welcomed { session_id: welcome.session_id, epoch: welcome.epoch_counter });
+        effects.push(Effect::Welcomed {
+            session_id: welcome.session_id,
+            epoch: welcome.epoch_counter,
+            epoch_nonce: welcome.epoch_nonce,
+            database_id: welcome.database_id,
+        });
         for (lease_id, held) in &self.held {
             if let Some(models) = self.used.get(lease_id) {
                 effects.push(progress_message(lease_id, models.clone()));
