@@ -1,7 +1,8 @@
 //! Whether a database is an older copy of itself: what was done and paid for after the copy was made is not in it.
 //!
-//! Owns the three proofs: the mark that `wavegate backup` leaves in a copy, the file beside the database that
-//! names its last start, and what workers remember. Each counts once; what follows from it is the engine's.
+//! Owns the proofs: the mark that `wavegate backup` leaves in a copy, that the folder beside a database is not its
+//! own, the file there that names its last start, and what workers remember. Each counts once; what follows from it
+//! is the engine's.
 
 use std::{
     fs::{self, File},
@@ -17,6 +18,10 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// The key in `wg_meta` of a copy that a backup made: when, in milliseconds since 1970 UTC.
 pub(super) const BACKUP_MADE: &str = "backup_made_ms";
+
+/// The key in `wg_meta` of a database that was found without the folder that was beside it: the instance that it has
+/// now.
+pub(super) const CAME_HERE: &str = "came_here";
 
 /// What proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +43,20 @@ pub struct Memory {
 
 /// What the file itself and the name of its last start beside it prove.
 pub(super) fn at_open(sql: &Connection, last_epoch: &Path) -> Result<Option<Evidence>> {
-    let made = "SELECT value FROM wg_meta WHERE key = ?1";
-    if let Some(made) = sql.query_row(made, [BACKUP_MADE], |row| row.get::<_, String>("value")).optional()? {
+    let mark = |key: &str| {
+        let mark = "SELECT value FROM wg_meta WHERE key = ?1";
+        sql.query_row(mark, [key], |row| row.get::<_, String>("value")).optional()
+    };
+    if let Some(made) = mark(BACKUP_MADE)? {
         let why = "this database is a backup: what happened after it was made is not in it".to_owned();
         return Ok(Some(Evidence { name: format!("backup {made}"), why }));
+    }
+    if let Some(instance) = mark(CAME_HERE)? {
+        let why =
+            "this database is a copy, or came here without the folder beside it: what happened elsewhere is \
+                   not in it, and its original must not run beside it"
+                .to_owned();
+        return Ok(Some(Evidence { name: format!("instance {instance}"), why }));
     }
     // Where it cannot be read, the workers' memory is left.
     let nonce = fs::read_to_string(last_epoch).unwrap_or_default().trim().to_owned();
@@ -78,11 +93,11 @@ pub(super) fn by_worker(sql: &Connection, memory: &Memory) -> Result<Option<Stri
     Ok(None)
 }
 
-/// Notes that it is known, and that the file is a backup no longer.
+/// Notes that it is known, and that the file is a copy no longer.
 pub(super) fn note(sql: &Connection, evidence: &str, now_ms: i64) -> Result<()> {
     let put = "INSERT INTO wg_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING";
     sql.execute(put, (key(evidence), now_ms.to_string()))?;
-    sql.execute("DELETE FROM wg_meta WHERE key = ?1", [BACKUP_MADE])?;
+    sql.execute("DELETE FROM wg_meta WHERE key IN (?1, ?2)", [BACKUP_MADE, CAME_HERE])?;
     Ok(())
 }
 

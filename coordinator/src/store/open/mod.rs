@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use tracing::warn;
 use wavegate_engine::Utc;
 
 pub use files::Files;
@@ -120,13 +119,6 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
     let sql = schema::connect(db)?;
     let instance = files.instance()?;
     let begun = schema::begin(&sql, db, &instance, now)?;
-    if begun.is_copy {
-        let folder = files.folder().display();
-        warn!(
-            "{} was copied, or came here without {folder}: do not run it beside its original",
-            db.display()
-        );
-    }
     let restored =
         restored::at_open(&sql, &files.last_epoch()).map_err(|error| OpenError::store(db, error))?;
     staging::remove_unfinished(&sql).map_err(|error| OpenError::store(db, error))?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension as _, Transacti
 use wavegate_engine::Utc;
 
 use super::{Epoch, OpenError, random_hex};
-use crate::driver::StoreError;
+use crate::{driver::StoreError, store::restored::CAME_HERE};
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
@@ -27,8 +27,6 @@ const STATEMENTS: usize = 64;
 pub(super) struct Begun {
     pub(super) epoch: Epoch,
     pub(super) database_id: String,
-    /// The file beside the database is not the one that belongs to it.
-    pub(super) is_copy: bool,
 }
 
 /// The writing connection.
@@ -147,12 +145,14 @@ fn record_start(sql: &Connection, instance: &str, now: Utc) -> Result<Begun, Sto
         Some(id) => id,
         None => random()?,
     };
-    let is_copy = meta(&transaction, "instance")?.is_some_and(|known| known != instance);
+    if meta(&transaction, "instance")?.is_some_and(|known| known != instance) {
+        set_meta(&transaction, CAME_HERE, instance)?;
+    }
     for (key, value) in [("database_id", database_id.as_str()), ("instance", instance), ("clean_stop", "0")] {
         set_meta(&transaction, key, value)?;
     }
     transaction.commit()?;
-    Ok(Begun { epoch: Epoch { counter, nonce }, database_id, is_copy })
+    Ok(Begun { epoch: Epoch { counter, nonce }, database_id })
 }
 
 fn has_table(sql: &Connection, name: &str) -> rusqlite::Result<bool> {

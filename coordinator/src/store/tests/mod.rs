@@ -9,6 +9,7 @@ mod migrations;
 mod opening;
 mod reading;
 mod requests;
+mod restored;
 mod staging;
 mod work;
 mod world;
