@@ -88,6 +88,71 @@ fn a_damaged_file_of_the_spool_is_put_aside_and_named_and_its_task_is_done_again
     home.assert_no_overlap(0.0);
 }
 
+/// A task whose work is a file; it ends while the coordinator is away, and its worker is killed before anybody has
+/// the file. Gives the report and the folder of files in the spool.
+fn made_alone(home: &Home, address: &str) -> (PathBuf, PathBuf) {
+    let mut coordinator = home.serve(address).unwrap();
+    let mut worker = home.worker("one", &["--slots", "1"]).unwrap();
+    worker.wait_for_output("connected");
+    let dir = home.path("").display().to_string();
+    let run = format!("touch {dir}/begun; while [ ! -e {dir}/away ]; do sleep 0.02; done; echo made > made");
+    let plan = format!(
+        "name: made\nproject: {{ workspace: dir }}\nwaves:\n  - id: W1\n    tasks:\n      - {{ id: T1, run: {run:?}, \
+         verify: [\"grep -q made made\"] }}\n"
+    );
+    let plan = home.write("made.yaml", &plan).unwrap();
+    assert_eq!(home.run(&["submit", plan.to_str().unwrap()]).unwrap().code, Some(0));
+    assert_eq!(home.run(&["approve", "made", "--mode", "standard"]).unwrap().code, Some(0));
+    wait_until("the task to begin", || home.dump(), || home.path("begun").exists().then_some(()));
+    coordinator.kill();
+    home.write("away", "").unwrap();
+    let spooled = wait_until(
+        "the result to be in the spool",
+        || home.dump(),
+        || files_in(&home.path("worker-one/spool"), "report").pop(),
+    );
+    worker.kill();
+    let files = spooled.with_extension("files");
+    (spooled, files)
+}
+
+#[test]
+fn files_that_were_made_alone_outlive_their_worker_and_are_not_made_again() {
+    let (home, address) = (home(), free_address());
+    let (spooled, files) = made_alone(&home, &address);
+    let _coordinator = home.serve(&address).unwrap();
+    let _worker = home.worker("one", &["--slots", "1"]).unwrap();
+    home.wait_for_status("made", "done");
+    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE kind='task'").unwrap(), 1, "{}", home.dump());
+    home.assert_accepted_is_kept(&["one"]);
+    assert_eq!(home.run(&["report", "made", "--out", "out"]).unwrap().code, Some(0));
+    assert_eq!(home.read("out/made"), "made\n");
+    wait_until(
+        "the spool to be empty",
+        || home.dump(),
+        || (!spooled.exists() && !files.exists()).then_some(()),
+    );
+}
+
+#[test]
+fn files_that_were_damaged_in_the_spool_are_refused_and_their_task_is_done_again() {
+    let (home, address) = (home(), free_address());
+    let (_, files) = made_alone(&home, &address);
+    for file in fs::read_dir(&files).unwrap().flatten() {
+        if fs::read(file.path()).unwrap() == b"made\n" {
+            fs::remove_file(file.path()).unwrap();
+            fs::write(file.path(), "mad?\n").unwrap();
+        }
+    }
+    let _coordinator = home.serve(&address).unwrap();
+    let worker = home.worker("one", &["--slots", "1"]).unwrap();
+    home.wait_for_status("made", "done");
+    assert!(worker.output().contains("cannot be sent"), "{}", home.dump());
+    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE kind='task'").unwrap(), 2, "{}", home.dump());
+    assert_eq!(home.run(&["report", "made", "--out", "out"]).unwrap().code, Some(0));
+    assert_eq!(home.read("out/made"), "made\n");
+}
+
 /// One task on a worker behind a network that goes silent while its agent is at work, until its lease is
 /// lost; the result is in its spool then.
 fn finished_late(home: &Home) -> (Process, Proxy, Process) {

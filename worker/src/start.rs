@@ -163,6 +163,7 @@ fn rooms(
         runners: able.runners,
         blobs: Arc::new(RemoteBlobs::new(bulk, cache)),
         stores: able.stores,
+        keeper: Arc::new(spool.clone()),
         perform: able.perform,
     };
     let wishes = shutdown.subscribe();

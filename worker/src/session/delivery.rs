@@ -1,5 +1,5 @@
-//! Brings one answer to the coordinator: its log first, a large report as an artifact, then the
-//! message. Tries once; the next welcome tries again.
+//! Brings one answer to the coordinator: its log first, files that it does not have yet, a large report as an
+//! artifact, then the message. Tries once; the next welcome tries again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 pub(super) struct Delivery {
     pub(super) answer: Answer,
     pub(super) log: Option<Arc<LeaseLog>>,
+    /// What the result names and the coordinator may not have.
+    pub(super) files: Vec<Blob>,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) outbox: Outbox,
 }
@@ -32,12 +34,20 @@ impl Delivery {
         }
         let lease_id = self.answer.lease_id().clone();
         let message = match self.answer {
-            Answer::Finished { lease_id, report } => match body(*report, self.blobs.as_ref()).await {
-                Ok(body) => {
-                    Message::Finished(v1::Finished { lease_id: lease_id.to_string(), body: Some(body) })
+            Answer::Finished { lease_id, mut report } => {
+                if let Err(why) = publish(self.files, self.blobs.as_ref()).await {
+                    tracing::error!("the files of lease {lease_id} cannot be sent: {why}");
+                    without_files(&mut report, &why);
                 }
-                Err(why) => return tracing::error!("the result of lease {lease_id} cannot be sent: {why}"),
-            },
+                match body(*report, self.blobs.as_ref()).await {
+                    Ok(body) => {
+                        Message::Finished(v1::Finished { lease_id: lease_id.to_string(), body: Some(body) })
+                    }
+                    Err(why) => {
+                        return tracing::error!("the result of lease {lease_id} cannot be sent: {why}");
+                    }
+                }
+            }
             Answer::Released { lease_id, reason, note } => Message::Released(v1::Released {
                 lease_id: lease_id.to_string(),
                 reason: reason.into(),
@@ -48,6 +58,20 @@ impl Delivery {
             tracing::error!("the answer for lease {lease_id}: {error}");
         }
     }
+}
+
+async fn publish(files: Vec<Blob>, blobs: &dyn BlobStore) -> Result<(), String> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    blobs.publish(files).await.map_err(|error| error.to_string())
+}
+
+/// What they were to be is done again; what they cost is booked.
+fn without_files(report: &mut v1::Report, why: &str) {
+    report.set_outcome(v1::Outcome::Failed);
+    report.summary = format!("the result cannot be stored: {why}");
+    report.changes.clear();
 }
 
 /// The report itself, or the name of the artifact that holds it.

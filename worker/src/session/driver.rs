@@ -266,7 +266,8 @@ impl Driver {
         };
         let lease_id = answer.lease_id().clone();
         let (log, blobs) = (self.logs.of(&lease_id), Arc::clone(&self.blobs));
-        let delivery = Delivery { answer, log, blobs, outbox: stream.outbox() };
+        let files = self.spool.files_of(&lease_id);
+        let delivery = Delivery { answer, log, files, blobs, outbox: stream.outbox() };
         let task = self.deliveries.spawn(delivery.run());
         if let Some(before) = self.delivering.insert(lease_id, task) {
             before.abort();

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::git::Stores;
 use crate::lease::LeaseId;
 use crate::runner::{Registry, scrub::Scrubber};
-use crate::work::{self, Ending, LogSink, WorkContext};
+use crate::work::{self, Ending, Keeper, LogSink, WorkContext};
 
 /// Does the work of leases.
 #[tonic::async_trait]
@@ -45,6 +45,7 @@ pub(crate) struct Surroundings {
     pub(crate) runners: Arc<Registry>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) stores: Stores,
+    pub(crate) keeper: Arc<dyn Keeper>,
     pub(crate) perform: Arc<dyn Perform>,
 }
 
@@ -126,6 +127,7 @@ impl Jobs {
             kill_grace: Duration::from_millis(assignment.kill_grace_ms),
             blobs: Arc::clone(&self.surroundings.blobs),
             stores: self.surroundings.stores.clone(),
+            keeper: Arc::clone(&self.surroundings.keeper),
             log,
             deadline: wires.deadline.subscribe(),
             cancel: wires.cancel.subscribe(),

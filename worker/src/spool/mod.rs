@@ -1,9 +1,11 @@
 //! Answers on disk until the coordinator has answered them.
 //!
-//! Owns `STATE/spool`: one file for each lease, its encoding and its life. Sends nothing and decides
+//! Owns `STATE/spool`: one file for each lease, its encoding and its life, and beside it the files that a result names
+//! (`files`) until the coordinator has them. Sends nothing and decides
 //! nothing; a file that cannot be read is kept aside and named, never trusted and never deleted.
 
 mod answer;
+mod files;
 mod frame;
 
 use std::fs::{self, File};
@@ -13,7 +15,12 @@ use std::time::{Duration, SystemTime};
 
 pub use answer::Answer;
 
+use wavegate_proto::v1;
+
+use crate::blobs::Blob;
+use crate::coordinator::chain;
 use crate::lease::LeaseId;
+use crate::work::Keeper;
 
 /// A refused result may be the only trace of work that was paid for.
 const REFUSED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -55,6 +62,7 @@ impl Spool {
                 fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
             }
         }
+        spool.clear_orphans()?;
         Ok(spool)
     }
 
@@ -88,15 +96,16 @@ impl Spool {
         sync(&self.folder)
     }
 
-    /// The coordinator has it: the file goes.
+    /// The coordinator has it: the file goes, and then what belongs to it.
     pub(crate) fn remove(&self, lease_id: &LeaseId) -> Result<(), SpoolError> {
         let path = self.file_of(lease_id);
         match fs::remove_file(&path) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             // Its write had failed, or it goes by itself with the memory of this worker.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(failed("remove", &path, source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(failed("remove", &path, source)),
         }
+        files::remove_files(&path)
     }
 
     /// The coordinator does not want it: kept for a week, and where.
@@ -105,6 +114,7 @@ impl Spool {
         if !path.exists() {
             self.store(answer)?;
         }
+        files::move_files(&path, &self.refused())?;
         let kept = self.refused().join(path.file_name().unwrap_or_default());
         fs::rename(&path, &kept).map_err(|source| failed("move", &path, source))?;
         // The week begins now, not when the work ended.
@@ -122,6 +132,7 @@ impl Spool {
             let modified = modified.map_err(|source| failed("look at", &path, source))?;
             if now.duration_since(modified).is_ok_and(|age| age > REFUSED_KEPT_FOR) {
                 fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+                files::remove_files(&path)?;
             }
         }
         Ok(())
@@ -129,6 +140,7 @@ impl Spool {
 
     fn put_aside(&self, path: &Path) -> Result<PathBuf, SpoolError> {
         let aside = self.unreadable().join(path.file_name().unwrap_or_default());
+        files::move_files(path, &self.unreadable())?;
         fs::rename(path, &aside).map_err(|source| failed("move", path, source))?;
         Ok(aside)
     }
@@ -143,6 +155,26 @@ impl Spool {
 
     fn unreadable(&self) -> PathBuf {
         self.folder.join("unreadable")
+    }
+}
+
+#[tonic::async_trait]
+impl Keeper for Spool {
+    async fn keep(&self, lease_id: &str, report: v1::Report, blobs: &[Blob]) -> Result<(), String> {
+        let lease_id = LeaseId::parse(lease_id).map_err(|error| error.to_string())?;
+        let (spool, blobs) = (self.clone(), blobs.to_vec());
+        let answer = Answer::Finished { lease_id: lease_id.clone(), report: Box::new(report) };
+        // The files first: an answer in the spool names nothing that is not there.
+        let store = move || spool.store_files(&lease_id, &blobs).and_then(|()| spool.store(&answer));
+        let stored = tokio::task::spawn_blocking(store).await.map_err(|error| error.to_string())?;
+        stored.map_err(|error| chain(&error))
+    }
+
+    async fn published(&self, lease_id: &str) {
+        let Ok(lease_id) = LeaseId::parse(lease_id) else { return };
+        let spool = self.clone();
+        // What stays is sent once more, and goes with the answer.
+        let _ = tokio::task::spawn_blocking(move || files::remove_files(&spool.file_of(&lease_id))).await;
     }
 }
 

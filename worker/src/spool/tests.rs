@@ -3,7 +3,9 @@ use std::time::{Duration, SystemTime};
 
 use wavegate_proto::v1;
 
-use super::{Answer, Spool};
+use super::{Answer, REFUSED_KEPT_FOR, Spool};
+use crate::blobs::Blob;
+use crate::digest::Digest;
 use crate::lease::LeaseId;
 
 fn lease(name: &str) -> LeaseId {
@@ -103,4 +105,62 @@ fn what_was_refused_is_kept_for_a_week() {
 fn a_refused_answer_that_never_reached_the_disk_is_kept_too() {
     let (_dir, spool) = spool();
     assert!(spool.refuse(&finished("a")).unwrap().exists());
+}
+
+/// A result that names two files, one in memory and one in a workspace.
+fn with_files(spool: &Spool, name: &str, dir: &std::path::Path) -> Vec<Digest> {
+    let made = dir.join("made");
+    fs::write(&made, b"of a task").unwrap();
+    let digest = Digest::of_bytes(b"of a task");
+    let blobs = [Blob::of_bytes(b"a tree".to_vec()), Blob::File { digest, path: made.clone(), size: 9 }];
+    // Twice: a try that failed in its middle is tried again.
+    spool.store_files(&lease(name), &blobs).unwrap();
+    spool.store_files(&lease(name), &blobs).unwrap();
+    // The workspace goes.
+    fs::remove_file(made).unwrap();
+    blobs.iter().map(Blob::digest).collect()
+}
+
+fn kept(spool: &Spool, name: &str) -> Vec<Digest> {
+    let mut kept: Vec<_> = spool.files_of(&lease(name)).iter().map(Blob::digest).collect();
+    kept.sort();
+    kept
+}
+
+#[test]
+fn files_of_a_result_outlive_their_workspace_and_a_restart_and_go_with_the_answer() {
+    let (dir, spool) = spool();
+    let mut digests = with_files(&spool, "a1", dir.path());
+    digests.sort();
+    spool.store(&finished("a1")).unwrap();
+    let spool = Spool::open(dir.path().join("spool")).unwrap();
+    assert_eq!(kept(&spool, "a1"), digests);
+    for blob in spool.files_of(&lease("a1")) {
+        let Blob::File { digest, path, size } = blob else { panic!("a file was kept as {blob:?}") };
+        let bytes = fs::read(path).unwrap();
+        assert_eq!((Digest::of_bytes(&bytes), bytes.len() as u64), (digest, size));
+    }
+    spool.remove(&lease("a1")).unwrap();
+    assert_eq!(kept(&spool, "a1"), []);
+    assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 2, "refused and unreadable alone");
+}
+
+#[test]
+fn files_without_an_answer_are_cleared_at_the_next_start() {
+    let (dir, spool) = spool();
+    with_files(&spool, "a1", dir.path());
+    let spool = Spool::open(dir.path().join("spool")).unwrap();
+    assert_eq!(kept(&spool, "a1"), []);
+}
+
+#[test]
+fn files_of_a_refused_result_are_kept_as_long_as_it() {
+    let (dir, spool) = spool();
+    let digests = with_files(&spool, "a1", dir.path());
+    spool.store(&finished("a1")).unwrap();
+    spool.refuse(&finished("a1")).unwrap();
+    let aside = dir.path().join("spool/refused/a1.files");
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), digests.len());
+    spool.prune(SystemTime::now() + REFUSED_KEPT_FOR * 2).unwrap();
+    assert!(!aside.exists());
 }

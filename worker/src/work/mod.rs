@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use wavegate_proto::v1;
 
 use crate::{
-    blobs::BlobStore,
+    blobs::{Blob, BlobStore},
     git::Stores,
     runner::{Registry, environment, scrub},
     supervisor::Right,
@@ -42,6 +42,7 @@ pub struct WorkContext {
     /// The repositories of this host.
     pub stores: Stores,
     pub log: Arc<dyn LogSink>,
+    pub keeper: Arc<dyn Keeper>,
     /// The agents that this worker has.
     pub runners: Arc<Registry>,
     /// Called now and then with everything that the lease has used so far.
@@ -60,6 +61,17 @@ pub struct WorkContext {
 pub trait LogSink: Send + Sync + 'static {
     /// Appends; never blocks for long.
     fn append(&self, bytes: &[u8]);
+}
+
+/// Where a finished result is while its files are on their way to the coordinator.
+#[tonic::async_trait]
+pub trait Keeper: Send + Sync + 'static {
+    /// Puts the result with its files on disk: it survives the worker, and is delivered after its next start. Fails
+    /// in words: the result is then safe only when it was published.
+    async fn keep(&self, lease_id: &str, report: v1::Report, blobs: &[Blob]) -> Result<(), String>;
+
+    /// The coordinator has the files.
+    async fn published(&self, lease_id: &str);
 }
 
 /// How the work ended. No process and no directory of it is left.
@@ -213,7 +225,11 @@ async fn workspace(
 
 /// The report as it is sent: its summary is one line for people.
 fn report_of(mut report: v1::Report) -> Ending {
+    shorten(&mut report);
+    Ending::Report(Box::new(report))
+}
+
+fn shorten(report: &mut v1::Report) {
     let line = report.summary.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     report.summary = line.chars().take(SUMMARY_CHARS).collect();
-    Ending::Report(Box::new(report))
 }

@@ -10,9 +10,10 @@ use super::{
     agent::{self, Asked, Place},
     command,
     command::Ran,
-    failed, report_of, workspace,
+    failed, report_of, shorten, workspace,
 };
 use crate::{
+    blobs::Blob,
     runner::{environment, result_file, shell, usage_of},
     workspace::{Kept, Workspace, WorkspaceError},
 };
@@ -211,7 +212,7 @@ async fn keep(
             // No process runs any more, so there is nothing to fence: while the coordinator is away the
             // finished work waits for it, and a late result may still be within its right.
             let published = tokio::select! {
-                published = context.blobs.publish(blobs) => published.map_err(|error| error.to_string()),
+                published = publish(context, &report, blobs) => published,
                 () = context.cancelled() => Err("the work was cancelled".to_owned()),
             };
             if let Err(error) = published {
@@ -239,6 +240,21 @@ async fn keep(
         workspace.remove().await;
     }
     Ok(report)
+}
+
+/// Brings the files to the coordinator, and keeps them on this host's disk until they are there.
+async fn publish(context: &WorkContext, report: &v1::Report, blobs: Vec<Blob>) -> Result<(), String> {
+    let mut report = report.clone();
+    shorten(&mut report);
+    context.scrubber.report(&mut report);
+    let kept = context.keeper.keep(&context.lease_id, report, &blobs);
+    let (kept, published) = tokio::join!(kept, context.blobs.publish(blobs.clone()));
+    if let Err(error) = kept {
+        tracing::warn!("the result of lease {} is not on this host's disk: {error}", context.lease_id);
+    }
+    published.map_err(|error| error.to_string())?;
+    context.keeper.published(&context.lease_id).await;
+    Ok(())
 }
 
 /// What was interrupted keeps its own reason, and begins afresh.

@@ -15,7 +15,7 @@ use wavegate_worker::{
     git::{Git, Stores},
     runner::{Registry, scrub::Scrubber},
     tree::{self, Tree},
-    work::{Ending, LogSink, WorkContext, boottime_ms, perform},
+    work::{Ending, Keeper, LogSink, WorkContext, boottime_ms, perform},
 };
 
 /// A coordinator's artifacts in one directory and the worker's cache in another.
@@ -73,6 +73,18 @@ impl LogSink for MemoryLog {
     }
 }
 
+/// Nobody kills these workers amid an upload.
+struct NothingKept;
+
+#[tonic::async_trait]
+impl Keeper for NothingKept {
+    async fn keep(&self, _lease_id: &str, _report: v1::Report, _blobs: &[Blob]) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn published(&self, _lease_id: &str) {}
+}
+
 /// One worker's surroundings.
 pub(crate) struct Bench {
     root: PathBuf,
@@ -125,6 +137,7 @@ impl Bench {
             blobs: self.blobs.clone(),
             stores: Stores::new(self.path("git"), Git::new(None)),
             log: self.log.clone(),
+            keeper: Arc::new(NothingKept),
             deadline: self.deadline.subscribe(),
             cancel: self.cancel.subscribe(),
             started: Box::new(|| ()),
