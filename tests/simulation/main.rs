@@ -2,7 +2,9 @@
 //! for longer. And the test of the test: bugs that it must find.
 
 use wavegate_engine::{Decision, spec::ThorKind};
-use wavegate_tests::simulation::{Act, Figures, Mutation, Scenario, Small, Word, explore, run, shrink};
+use wavegate_tests::simulation::{
+    Act, Figures, Mutation, Scenario, Small, Start, Word, explore, run, shrink,
+};
 
 /// Some seconds in a debug build.
 const SEEDS: u64 = 40;
@@ -37,10 +39,17 @@ fn one_seed_is_one_run() {
 
 #[test]
 fn in_every_order_of_events_of_a_small_world_the_invariants_hold() {
-    for (tasks, max_agents, depth) in [(2, None, 5), (2, Some(1), 5), (5, None, 5)] {
-        let walked = explore(Small { tasks, max_agents, depth });
-        let walked = walked.unwrap_or_else(|broken| panic!("{tasks} tasks: {broken}"));
+    for (from, tasks, max_agents, depth) in [
+        (Start::Grants, 2, None, 5),
+        (Start::Grants, 2, Some(1), 5),
+        (Start::Grants, 5, None, 5),
+        (Start::Results, 2, None, 5),
+        (Start::Validation, 2, None, 5),
+    ] {
+        let walked = explore(Small { from, tasks, max_agents, depth });
+        let walked = walked.unwrap_or_else(|broken| panic!("{tasks} tasks from {from:?}: {broken}"));
         assert!(walked.states > 300, "{walked:?}");
+        assert!(walked.done > 0 || from != Start::Validation, "no order of events ends the plan: {walked:?}");
     }
 }
 

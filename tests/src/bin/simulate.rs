@@ -8,7 +8,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
-use wavegate_tests::simulation::{Figures, Scenario, Small, explore, run, run_traced, shrink};
+use wavegate_tests::simulation::{Figures, Scenario, Small, Start, explore, run, run_traced, shrink};
 
 struct Wish {
     from: u64,
@@ -45,10 +45,15 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if let Some(depth) = wish.explore {
         for (tasks, max_agents) in [(2, None), (2, Some(1)), (5, None)] {
-            let walked = explore(Small { tasks, max_agents, depth });
-            writeln!(out, "{tasks} tasks, max_agents {max_agents:?}, depth {depth}: {walked:?}")?;
-            if walked.is_err() {
-                return Ok(ExitCode::FAILURE);
+            for from in Start::ALL {
+                let walked = explore(Small { from, tasks, max_agents, depth });
+                writeln!(
+                    out,
+                    "{tasks} tasks, max_agents {max_agents:?}, from {from:?}, depth {depth}: {walked:?}"
+                )?;
+                if walked.is_err() {
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
         return Ok(ExitCode::SUCCESS);

@@ -34,7 +34,7 @@ mod scenario;
 mod specs;
 mod world;
 
-pub use explore::{Small, Walked, explore};
+pub use explore::{Small, Start, Walked, explore};
 pub use figures::{Figures, Row, legal_lease_rows, legal_task_rows};
 pub use mutation::Mutation;
 pub use run::{Failure, Held, run, run_traced, shrink};
