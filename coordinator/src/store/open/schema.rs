@@ -3,7 +3,9 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{
+    Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig,
+};
 use wavegate_engine::Utc;
 
 use super::{Epoch, OpenError, random_hex};
@@ -39,6 +41,8 @@ pub(super) fn connect(db: &Path) -> Result<Connection, OpenError> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sql = Connection::open_with_flags(db, flags)?;
         sql.busy_timeout(BUSY)?;
+        // Until it is taken: a file that is refused keeps its log.
+        sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         sql.set_prepared_statement_cache_capacity(STATEMENTS);
         // Reads the file: fails here if it is no database.
         sql.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -60,6 +64,8 @@ pub(super) fn begin(sql: &Connection, db: &Path, instance: &str, now: Utc) -> Re
         check_integrity(sql, db)?;
     }
     migrate(sql, db, from)?;
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(|error| OpenError::sql(db, error))?;
     record_start(sql, instance, now).map_err(|error| OpenError::store(db, error))
 }
 
