@@ -19,7 +19,7 @@ pub use files::Files;
 #[cfg(test)]
 pub(super) use schema::MIGRATIONS;
 
-use super::{SqliteStore, artifacts::Artifacts, logs::Logs, reader::Reader, staging};
+use super::{SqliteStore, artifacts::Artifacts, logs::Logs, reader::Reader};
 use crate::driver::StoreError;
 
 /// Everything that a coordinator needs of an opened database.
@@ -118,7 +118,6 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
             db.display()
         );
     }
-    staging::remove_unfinished(&sql).map_err(|error| OpenError::store(db, error))?;
     let at = |path: &Path, source| OpenError::Folder { path: path.to_owned(), source };
     let (artifacts, logs) = (files.folder().join("artifacts"), files.folder().join("logs"));
     Ok(Opened {

@@ -9,7 +9,7 @@ use rusqlite::{
 use wavegate_engine::Utc;
 
 use super::{Epoch, OpenError, random_hex};
-use crate::driver::StoreError;
+use crate::{driver::StoreError, store::staging};
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
@@ -64,9 +64,10 @@ pub(super) fn begin(sql: &Connection, db: &Path, instance: &str, now: Utc) -> Re
         check_integrity(sql, db)?;
     }
     migrate(sql, db, from)?;
+    let begun = record_start(sql, instance, now).map_err(|error| OpenError::store(db, error))?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(|error| OpenError::sql(db, error))?;
-    record_start(sql, instance, now).map_err(|error| OpenError::store(db, error))
+    Ok(begun)
 }
 
 /// Ours, empty, or somebody else's: then a copy is made before anything is added to it. Gives the
@@ -157,6 +158,8 @@ fn record_start(sql: &Connection, instance: &str, now: Utc) -> Result<Begun, Sto
     for (key, value) in [("database_id", database_id.as_str()), ("instance", instance), ("clean_stop", "0")] {
         set_meta(&transaction, key, value)?;
     }
+    // In the same transaction: where this fails the file is refused, and nothing of the start is kept.
+    staging::remove_unfinished(&transaction)?;
     transaction.commit()?;
     Ok(Begun { epoch: Epoch { counter, nonce }, database_id, is_copy })
 }
