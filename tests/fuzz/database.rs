@@ -210,7 +210,9 @@ fn damage_meaning(draw: &mut Draw<'_>, folder: &Path, columns: &[(String, String
     // What SQLite refuses here is not damaged.
     let _ = sql.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF");
     for _ in 0..=draw.below(3) {
-        let (table, column) = &columns[draw.below(columns.len())];
+        let (any_table, any_column) = &columns[draw.below(columns.len())];
+        let (table, column) =
+            if draw.one_in(2) { draw.pick(&PLACES) } else { (any_table.as_str(), any_column.as_str()) };
         let all = draw.one_in(2);
         let which = if all {
             String::new()
@@ -260,6 +262,18 @@ fn value(draw: &mut Draw<'_>, was: Value) -> Value {
         }),
     }
 }
+
+/// Columns that point to other rows.
+const PLACES: [(&str, &str); 8] = [
+    ("wg_tasks", "built_on"),
+    ("wg_tasks", "wave_ix"),
+    ("wg_tasks", "spec"),
+    ("wg_waves", "spec"),
+    ("wg_waves", "task_count"),
+    ("wg_waves", "first_task"),
+    ("wg_leases", "wave_ix"),
+    ("wg_leases", "task_ix"),
+];
 
 /// Words of our columns, each right somewhere.
 const WORDS: [&str; 20] = [

@@ -105,7 +105,9 @@ impl<'a> Draw<'a> {
             221..=245 => self.pick(&ODD).repeat(self.below(300)),
             _ => {
                 let piece = self.pick(&["x", "é", "\n", "\"", "a b "]);
-                piece.repeat(self.pick(&[500, 4_100, 65_600, 200_000]) / piece.len())
+                // Cut anywhere, some of these are cut within a character.
+                let before = self.pick(&["", "x"]);
+                before.to_owned() + &piece.repeat(self.pick(&[500, 4_100, 65_600, 200_000]) / piece.len())
             }
         }
     }
