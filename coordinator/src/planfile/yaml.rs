@@ -53,7 +53,7 @@ fn refuse<T>(place: Place, message: impl Into<String>) -> Result<T, Refusal> {
 }
 
 fn syntax_error(source: &str, error: &ScanError) -> Refusal {
-    let place = place(*error.marker());
+    let place = within(source, place(*error.marker()));
     let info = error.info();
     // The parser often stops at the end of the line before the tab.
     let tab = source.lines().zip(1..).skip(place.line as usize - 1).take(2);
@@ -76,6 +76,18 @@ fn syntax_error(source: &str, error: &ScanError) -> Refusal {
         ""
     };
     Refusal { place, message: format!("not valid YAML: {info}{hint}") }
+}
+
+/// To the parser, what is behind a last line that does not end is a line of its own.
+fn within(source: &str, place: Place) -> Place {
+    let last = source.split('\n').zip(1..).last();
+    match last {
+        Some((text, line)) if place.line > line => {
+            let column = u32::try_from(text.chars().count()).unwrap_or(u32::MAX).saturating_add(1);
+            Place { line, column }
+        }
+        _ => place,
+    }
 }
 
 #[derive(Default)]

@@ -23,7 +23,7 @@ mod watch;
 mod tests;
 
 pub use access::Access;
-pub use convert::{diagnostics_of, event_of, outline_of, slug};
+pub use convert::{diagnostics_of, event_of, grant_of, outline_of, slug};
 pub use desk::Services;
 pub use outbox::SessionOutbox;
 pub use server::{ServeError, serve};

@@ -93,11 +93,10 @@ fn insert_wave(sql: &Connection, plan: PlanId, ix: u32, wave: &WaveSpec, first: 
     Ok(())
 }
 
-/// Removes plans that were never switched on, a few rows at a time.
+/// Removes plans that were never switched on.
 pub(super) fn remove_unfinished(sql: &Connection) -> Result<()> {
-    let some = "DELETE FROM wg_tasks WHERE rowid IN (SELECT t.rowid FROM wg_tasks AS t
-        INNER JOIN wg_plans AS p ON p.id = t.plan_id WHERE p.switched_on = 0 LIMIT 2000)";
-    while sql.execute(some, [])? > 0 {}
+    let tasks = "DELETE FROM wg_tasks WHERE plan_id IN (SELECT id FROM wg_plans WHERE switched_on = 0)";
+    sql.execute(tasks, [])?;
     sql.execute("DELETE FROM wg_plans WHERE switched_on = 0", [])?;
     Ok(())
 }

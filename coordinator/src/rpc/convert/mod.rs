@@ -21,7 +21,7 @@ pub(super) use session::{
 pub(super) use worker::{account_into_proto, worker_into_proto};
 
 pub use plan::{diagnostics_of, outline_into_proto as outline_of};
-pub use session::{event_of, slug};
+pub use session::{event_of, grant_of, slug};
 
 /// A field that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

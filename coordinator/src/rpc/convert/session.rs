@@ -263,7 +263,7 @@ pub(crate) fn outgoing_into_proto(
     let texts = |leases: Vec<LeaseId>| leases.iter().map(ToString::to_string).collect();
     let message = match message {
         Outgoing::Welcome => M::Welcome(welcome(session, services)),
-        Outgoing::Grant { number, lease, work } => M::Grant(grant(number, &lease, *work)),
+        Outgoing::Grant { number, lease, work } => M::Grant(grant_of(number, &lease, *work)),
         Outgoing::HeartbeatAck { number, keep, stop } => {
             M::HeartbeatAck(v1::HeartbeatAck { number, keep: texts(keep), stop: texts(stop) })
         }
@@ -293,7 +293,9 @@ fn welcome(session: SessionId, services: &Services) -> v1::Welcome {
     }
 }
 
-fn grant(number: u64, lease: &LeaseRow, work: Work) -> v1::Grant {
+/// A grant as sessions tell it, before what is long in it goes by digest.
+#[must_use]
+pub fn grant_of(number: u64, lease: &LeaseRow, work: Work) -> v1::Grant {
     v1::Grant {
         number,
         lease_id: lease.id.to_string(),

@@ -18,14 +18,7 @@ pub use files::Files;
 #[cfg(test)]
 pub(super) use schema::MIGRATIONS;
 
-use super::{
-    SqliteStore,
-    artifacts::Artifacts,
-    logs::Logs,
-    reader::Reader,
-    restored::{self, Evidence},
-    staging,
-};
+use super::{SqliteStore, artifacts::Artifacts, logs::Logs, reader::Reader, restored::Evidence};
 use crate::driver::StoreError;
 
 /// Everything that a coordinator needs of an opened database.
@@ -117,11 +110,7 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
     files.create()?;
     let lock = files.lock(db, patience)?;
     let sql = schema::connect(db)?;
-    let instance = files.instance()?;
-    let begun = schema::begin(&sql, db, &instance, now)?;
-    let restored =
-        restored::at_open(&sql, &files.last_epoch()).map_err(|error| OpenError::store(db, error))?;
-    staging::remove_unfinished(&sql).map_err(|error| OpenError::store(db, error))?;
+    let begun = schema::begin(&sql, db, &files, now)?;
     let at = |path: &Path, source| OpenError::Folder { path: path.to_owned(), source };
     let (artifacts, logs) = (files.folder().join("artifacts"), files.folder().join("logs"));
     Ok(Opened {
@@ -133,7 +122,7 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
         files,
         epoch: begun.epoch,
         database_id: begun.database_id,
-        restored,
+        restored: begun.restored,
         lock,
     })
 }

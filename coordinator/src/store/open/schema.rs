@@ -3,11 +3,19 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{
+    Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig,
+};
 use wavegate_engine::Utc;
 
-use super::{Epoch, OpenError, random_hex};
-use crate::{driver::StoreError, store::restored::CAME_HERE};
+use super::{Epoch, Files, OpenError, random_hex};
+use crate::{
+    driver::StoreError,
+    store::{
+        restored::{self, CAME_HERE, Evidence},
+        staging,
+    },
+};
 
 /// What each schema version added; the list only grows. The number of applied ones is in `wg_meta`,
 /// since `user_version` may be somebody else's.
@@ -27,6 +35,7 @@ const STATEMENTS: usize = 64;
 pub(super) struct Begun {
     pub(super) epoch: Epoch,
     pub(super) database_id: String,
+    pub(super) restored: Option<Evidence>,
 }
 
 /// The writing connection.
@@ -37,6 +46,8 @@ pub(super) fn connect(db: &Path) -> Result<Connection, OpenError> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sql = Connection::open_with_flags(db, flags)?;
         sql.busy_timeout(BUSY)?;
+        // Until it is taken: a file that is refused keeps its log.
+        sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         sql.set_prepared_statement_cache_capacity(STATEMENTS);
         // Reads the file: fails here if it is no database.
         sql.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -52,13 +63,18 @@ pub(super) fn connect(db: &Path) -> Result<Connection, OpenError> {
 
 /// Checks whose the database is and whether it is sound, brings its schema up to date and records this
 /// start.
-pub(super) fn begin(sql: &Connection, db: &Path, instance: &str, now: Utc) -> Result<Begun, OpenError> {
+pub(super) fn begin(sql: &Connection, db: &Path, files: &Files, now: Utc) -> Result<Begun, OpenError> {
+    let instance = files.instance()?;
     let from = check_whose(sql, db)?;
     if from > 0 {
         check_integrity(sql, db)?;
     }
     migrate(sql, db, from)?;
-    record_start(sql, instance, now).map_err(|error| OpenError::store(db, error))
+    let begun = record_start(sql, &instance, &files.last_epoch(), now)
+        .map_err(|error| OpenError::store(db, error))?;
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(|error| OpenError::sql(db, error))?;
+    Ok(begun)
 }
 
 /// Ours, empty, or somebody else's: then a copy is made before anything is added to it. Gives the
@@ -135,7 +151,7 @@ fn check_integrity(sql: &Connection, db: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn record_start(sql: &Connection, instance: &str, now: Utc) -> Result<Begun, StoreError> {
+fn record_start(sql: &Connection, instance: &str, last_epoch: &Path, now: Utc) -> Result<Begun, StoreError> {
     let random = || random_hex(16).map_err(|error| StoreError::Unavailable(error.to_string()));
     let transaction = rusqlite::Transaction::new_unchecked(sql, TransactionBehavior::Immediate)?;
     let nonce = random()?;
@@ -151,8 +167,11 @@ fn record_start(sql: &Connection, instance: &str, now: Utc) -> Result<Begun, Sto
     for (key, value) in [("database_id", database_id.as_str()), ("instance", instance), ("clean_stop", "0")] {
         set_meta(&transaction, key, value)?;
     }
+    let restored = restored::at_open(&transaction, last_epoch)?;
+    // In the same transaction: where this fails the file is refused, and nothing of the start is kept.
+    staging::remove_unfinished(&transaction)?;
     transaction.commit()?;
-    Ok(Begun { epoch: Epoch { counter, nonce }, database_id })
+    Ok(Begun { epoch: Epoch { counter, nonce }, database_id, restored })
 }
 
 fn has_table(sql: &Connection, name: &str) -> rusqlite::Result<bool> {

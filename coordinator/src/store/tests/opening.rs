@@ -96,6 +96,24 @@ fn a_start_waits_for_the_one_that_is_on_its_way_out() {
 }
 
 #[test]
+fn a_file_that_is_refused_keeps_its_log() {
+    let world = World::new();
+    let newer = "UPDATE wg_meta SET value = '999' WHERE key = 'schema_version'";
+    world.stranger().execute(newer, []).unwrap();
+    let found = tempfile::tempdir().unwrap();
+    let names = ["wavegate.db", "wavegate.db-wal"];
+    for name in names {
+        fs::copy(world.db().with_file_name(name), found.path().join(name)).unwrap();
+    }
+    let files = || names.map(|name| fs::read(found.path().join(name)).unwrap_or_default());
+    let before = files();
+    assert!(!before[1].is_empty());
+    let refused = open_in(found.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { .. }), "{refused}");
+    assert!(files() == before, "it was refused, and changed");
+}
+
+#[test]
 fn what_was_committed_survives_a_crash_and_what_was_not_is_gone() {
     let mut world = World::new();
     let plan = world.submit(&greet());
