@@ -325,7 +325,7 @@ pub(crate) const COORDINATOR: &str = "coordinator";
 pub const STANDARD_CAP: u32 = 3;
 
 /// The longest retry delay with its jitter, see [`crate::Timings::retry_delays_ms`].
-const MAX_RESTORED_DELAY_MS: u64 = 180_000;
+pub(super) const MAX_RESTORED_DELAY_MS: u64 = 180_000;
 
 /// An event is read in a list: the whole of what a worker said is in its result.
 const MAX_EVENT_BYTES: usize = 4 * 1024;
