@@ -60,7 +60,9 @@ impl Engine {
         self.fleet.accounts.begin_waits(moment, &self.config.timings);
         self.plans = plans
             .into_iter()
-            .map(|snapshot| (snapshot.shape.id, Plan::restored(snapshot, moment, &mut self.index)))
+            .map(|snapshot| {
+                (snapshot.shape.id, Plan::restored(snapshot, moment, &self.config.timings, &mut self.index))
+            })
             .collect();
         self.wake = Some(moment.mono);
     }

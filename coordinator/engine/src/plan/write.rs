@@ -3,7 +3,7 @@
 
 use std::collections::btree_map::Entry;
 
-use super::{Claim, Context, Grant, Lease, MAX_RESTORED_DELAY_MS, Plan};
+use super::{Claim, Context, Grant, Lease, Plan};
 use crate::{
     effect::Change,
     ids::{LeaseId, Mono, TaskIx, WaveIx},
@@ -155,7 +155,7 @@ impl Plan {
             let wait = u64::try_from(time.0.saturating_sub(ctx.moment.utc.0)).unwrap_or(0);
             if wait > 0 {
                 // A wall clock that was set back must not hold the task for hours.
-                self.delay(task, ctx.moment.mono.plus(wait.min(MAX_RESTORED_DELAY_MS)));
+                self.delay(task, ctx.moment.mono.plus(wait.min(ctx.config.timings.longest_retry_ms())));
             }
         }
     }
