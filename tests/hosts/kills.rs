@@ -6,7 +6,7 @@ use wavegate_tests::{Home, Process, descendants, living_with, signal_all, wait_u
 
 use crate::{begin, events, free_address, home, wait_for};
 
-/// Testifies as long as it lives, whatever it is told: `child.sh FILE TASK LEASE ATTEMPT`.
+/// Testifies as long as it lives, whatever it is told: `child.sh FILE TASK LEASE ATTEMPT NAME`.
 const CHILD: &str = r#"trap '' TERM HUP INT
 while :; do read -r up rest < /proc/uptime; echo "child $2 $3 $4 $up" >> "$1"; sleep 0.02; done
 "#;
@@ -16,18 +16,18 @@ while :; do read -r up rest < /proc/uptime; echo "child $2 $3 $4 $up" >> "$1"; s
 const AGENT: &str = r#"say() { read -r up rest < /proc/uptime; echo "$1 $WAVEGATE_TASK $WAVEGATE_LEASE_ID $WAVEGATE_ATTEMPT $up" >> "$file"; }
 say begin
 set -- "$child" "$file" "$WAVEGATE_TASK" "$WAVEGATE_LEASE_ID" "$WAVEGATE_ATTEMPT"
-sh "$@" &
-setsid sh "$@" &
-env -i /bin/sh "$@" &
-( setsid env -i /bin/sh -c '/bin/sh "$@" & exit' daemon "$@" & ) &
-while [ "$(ps -eo args= | grep -c "^[^ ]*sh $* *$")" -lt 4 ]; do sleep 0.02; done
-say ready
-while [ "$WAVEGATE_ATTEMPT" -lt 2 ]; do say beat; sleep 0.02; done
+sh "$@" near &
+setsid sh "$@" session &
+env -i /bin/sh "$@" bare &
+( setsid env -i /bin/sh -c '/bin/sh "$@" daemon & exit' launcher "$@" & ) &
+say beat
+while [ "$WAVEGATE_ATTEMPT" -lt 2 ]; do sleep 0.02; say beat; done
+sleep 0.2
 say end
 "#;
 
-/// What the agent's children are started for; each names its file, which is this test's alone.
-const CHILDREN: usize = 4;
+/// The names of the agent's children.
+const CHILDREN: [&str; 4] = ["near", "session", "bare", "daemon"];
 
 struct Fugitives(Home);
 
@@ -55,18 +55,18 @@ impl Fugitives {
     /// The agent and all of its children are at work.
     #[track_caller]
     fn wait_for_all(&self) {
-        wait_for(&self.0, "the agent and its children", || {
-            self.0.read("witness").contains("ready ") && self.children().len() == CHILDREN
-        });
+        wait_for(&self.0, "the agent and its children", || self.children() == CHILDREN);
     }
 
-    /// What lives of the first attempt's children.
-    fn children(&self) -> Vec<u32> {
+    /// Which children of the first attempt live.
+    fn children(&self) -> Vec<&'static str> {
         let Some(first) = self.0.intervals().into_iter().find(|one| one.attempt == 1) else {
             return Vec::new();
         };
         let file = self.0.path("child.sh").display().to_string();
-        living_with(&[&file, &first.lease]).into_iter().filter(|pid| !is_launcher(*pid)).collect()
+        // A child that is just starting its `sleep` is there twice.
+        let lives = |name: &&&str| !living_with(&[&file, &first.lease, &format!("\0{name}\0")]).is_empty();
+        CHILDREN.iter().filter(lives).copied().collect()
     }
 
     /// Nothing of the first attempt lives, the plan ends, and no two attempts were at work at once.
@@ -96,12 +96,6 @@ impl Drop for Fugitives {
     }
 }
 
-/// The shell that starts the daemon, and has the same words in its command line.
-fn is_launcher(pid: u32) -> bool {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    command.split(|byte| *byte == 0).any(|word| word == b"daemon")
-}
-
 /// The supervisors among what the process started.
 fn supervisors(of: &Process) -> Vec<u32> {
     let below = descendants(of.id());
@@ -118,6 +112,13 @@ fn a_killed_workers_agents_and_all_their_children_are_gone_before_another_worker
     fugitives.begin();
     let two = home.worker("two", &["--slots", "1"]).unwrap();
     two.wait_for_output("connected");
+    // Whoever kills the worker by its name does not meet the supervisor, which ends the tree.
+    for supervisor in supervisors(&one) {
+        for file in ["comm", "cmdline"] {
+            let name = std::fs::read(format!("/proc/{supervisor}/{file}")).unwrap();
+            assert!(!String::from_utf8_lossy(&name).contains("wavegate"), "{name:?}");
+        }
+    }
     one.kill();
     fugitives.check_end();
     assert_eq!(events(home, "lease_lost"), 1, "{}", home.dump());
@@ -155,7 +156,7 @@ fn what_outlived_a_worker_and_its_supervisor_is_ended_before_the_next_start_take
     signal_all(&both, Signal::STOP);
     signal_all(&both, Signal::KILL);
     one.kill();
-    assert_eq!(fugitives.children().len(), CHILDREN, "the fault does not do what the test is about");
+    assert_eq!(fugitives.children(), CHILDREN, "the fault does not do what the test is about");
     let one = home.worker("one", &["--slots", "1"]).unwrap();
     wait_until(
         "the worker to be there again",

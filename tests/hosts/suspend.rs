@@ -1,18 +1,26 @@
 //! The suspend of a whole machine: coordinator, workers, supervisors and agents stand still together for longer
 //! than a lease, and come back in every order. To the coordinator that is a gap in its own clock, and no loss: what
 //! outlived its own fence is ended and done again, what has right left goes on, nothing runs twice.
+//!
+//! SIGSTOP moves every clock on; a real suspend moves CLOCK_BOOTTIME alone. That rights run by that one is shown in
+//! a time namespace, where the two are far apart.
+
+use std::{
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
 use wavegate_tests::{BEATS_A_SECOND, Home, Process, descendants, living_with, signal_all, uptime};
 
 use crate::{begin, events, free_address, home, wait_for, wait_for_agents};
 
-/// As the machine's parts wake one after the other.
+/// The machine's parts wake one after the other.
 #[derive(Debug, Clone, Copy)]
-enum Order {
-    AgentsFirst,
-    CoordinatorFirst,
-    WorkerFirst,
+enum First {
+    Agents,
+    Coordinator,
+    Worker,
 }
 
 /// Beyond lost_after (3 s) and what a worker allows itself of it (2 s).
@@ -37,7 +45,7 @@ fn plan(home: &Home) -> std::path::PathBuf {
 }
 
 /// Stops the machine, and lets it go on when it has slept for long enough.
-fn suspend(home: &Home, coordinator: &Process, worker: Option<&Process>, order: Order) {
+fn suspend(home: &Home, coordinator: &Process, worker: Option<&Process>, first: First) {
     let tree = descendants(worker.unwrap_or(coordinator).id());
     let supervisors: Vec<_> =
         living_with(&["__supervise"]).into_iter().filter(|pid| tree.contains(pid)).collect();
@@ -45,10 +53,10 @@ fn suspend(home: &Home, coordinator: &Process, worker: Option<&Process>, order: 
     let agents: Vec<_> =
         tree.iter().filter(|pid| !supervisors.contains(pid) && !programs.contains(pid)).copied().collect();
     assert!(supervisors.len() == 3 && agents.len() >= 6, "{supervisors:?} {agents:?}\n{}", home.dump());
-    let groups: [&[u32]; 4] = match order {
-        Order::AgentsFirst => [&agents, &supervisors, &programs[1..], &programs[..1]],
-        Order::CoordinatorFirst => [&programs[..1], &programs[1..], &supervisors, &agents],
-        Order::WorkerFirst => [&programs[1..], &programs[..1], &agents, &supervisors],
+    let groups: [&[u32]; 4] = match first {
+        First::Agents => [&agents, &supervisors, &programs[1..], &programs[..1]],
+        First::Coordinator => [&programs[..1], &programs[1..], &supervisors, &agents],
+        First::Worker => [&programs[1..], &programs[..1], &agents, &supervisors],
     };
     for group in groups {
         signal_all(group, Signal::STOP);
@@ -75,14 +83,14 @@ fn check(home: &Home) {
     assert_eq!(home.count(counted).unwrap(), 0, "a suspend is nobody's fault\n{}", home.dump());
 }
 
-fn whole_machine(order: Order) {
+fn whole_machine(first: First) {
     let home = home();
     let coordinator = home.serve(&free_address()).unwrap();
     let worker = home.worker("one", &["--slots", "3"]).unwrap();
     worker.wait_for_output("connected");
     begin(&home, "suspended", &plan(&home));
     wait_for_agents(&home, 3);
-    suspend(&home, &coordinator, Some(&worker), order);
+    suspend(&home, &coordinator, Some(&worker), first);
     home.wait_for_status("suspended", "done");
     check(&home);
     home.assert_accepted_is_kept(&["one"]);
@@ -90,17 +98,17 @@ fn whole_machine(order: Order) {
 
 #[test]
 fn a_machine_that_slept_loses_no_lease_when_its_agents_wake_first() {
-    whole_machine(Order::AgentsFirst);
+    whole_machine(First::Agents);
 }
 
 #[test]
 fn a_machine_that_slept_loses_no_lease_when_its_coordinator_wakes_first() {
-    whole_machine(Order::CoordinatorFirst);
+    whole_machine(First::Coordinator);
 }
 
 #[test]
 fn a_machine_that_slept_loses_no_lease_when_its_worker_wakes_first() {
-    whole_machine(Order::WorkerFirst);
+    whole_machine(First::Worker);
 }
 
 #[test]
@@ -117,8 +125,47 @@ fn a_laptop_that_slept_under_an_embedded_run_loses_no_lease() {
     ];
     let mut run = home.start("run", &[&["run", &plan, "--mode", "standard"], &quick[..]].concat()).unwrap();
     wait_for_agents(&home, 3);
-    suspend(&home, &run, None, Order::CoordinatorFirst);
+    suspend(&home, &run, None, First::Coordinator);
     assert_eq!(run.wait().code(), Some(0), "{}", home.dump());
     let _coordinator = home.serve(&free_address()).unwrap();
     check(&home);
+}
+
+/// How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, as after so many seconds of suspend.
+const SLEPT_S: u64 = 100_000;
+
+/// What a supervisor on such a host says of a command that never ends, with this deadline there.
+fn supervised(deadline_boottime_ms: u64) -> String {
+    let ahead = SLEPT_S.to_string();
+    let mut supervisor = Command::new("unshare")
+        .args(["--time", "--boottime", &ahead, "--fork", "--"])
+        .args([env!("CARGO_BIN_EXE_wavegate-worker-under-test"), "__supervise"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let spec = format!(
+        "{{\"program\":\"/bin/sleep\",\"args\":[\"1000\"],\"cwd\":\"/\",\"env\":[],\
+         \"deadline_boottime_ms\":{deadline_boottime_ms},\"kill_grace_ms\":100}}\n"
+    );
+    // Kept open: its end is another reason to end the command.
+    let mut control = supervisor.stdin.take().unwrap();
+    control.write_all(spec.as_bytes()).unwrap();
+    let mut said = String::new();
+    supervisor.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("ready"), "this test needs root and `unshare --time`: {said:?}");
+    supervisor.wait().unwrap();
+    said
+}
+
+#[test]
+#[ignore = "needs root: a time namespace"]
+fn a_right_to_run_is_measured_by_the_clock_that_goes_on_in_suspend() {
+    let here_ms = (uptime() * 1000.0) as u64;
+    let there_ms = here_ms + SLEPT_S * 1000;
+    let ended = supervised(there_ms + 1_500);
+    assert!(ended.contains("started") && ended.contains("\"killed_because\":\"deadline\""), "{ended}");
+    // Over by the one clock, far off by the other.
+    let never = supervised(there_ms - SLEPT_S * 500);
+    assert!(!never.contains("started") && never.contains("\"killed_because\":\"deadline\""), "{never}");
 }
