@@ -60,8 +60,8 @@ fn libfaketime() -> Option<PathBuf> {
 
 fn serve(home: &Home, address: &str, clock: &WallClock, flags: &[&str]) -> Process {
     let mut command = home.command();
-    let quick = ["--heartbeat-ms=100", "--unreachable-after-ms=500", "--lost-after-ms=3000"];
-    let more = ["--fence-margin-ms=1000", "--kill-grace-ms=300"];
+    let quick = ["--heartbeat-ms=100", "--unreachable-after-ms=1000", "--lost-after-ms=8000"];
+    let more = ["--fence-margin-ms=2000", "--kill-grace-ms=300"];
     command.args(["serve", "--listen", address]).args(quick).args(more).args(flags);
     home.serve_by(command.envs(clock.environment())).unwrap()
 }
@@ -72,7 +72,7 @@ fn check(home: &Home, plan: &str, tasks: usize) {
     home.wait_for_status(plan, "done");
     home.assert_done(plan, tasks, true);
     home.assert_no_overlap(0.0);
-    assert_eq!(events(home, "lease_lost") + events(home, "lease_unreachable"), 0, "{}", home.dump());
+    assert_eq!(events(home, "lease_lost"), 0, "{}", home.dump());
     assert_eq!(home.run(&["report", plan]).unwrap().code, Some(0), "{}", home.dump());
 }
 
@@ -137,7 +137,8 @@ fn assert_in_order(home: &Home) {
 fn a_worker_whose_wall_clock_is_moved_ends_no_agent_and_keeps_its_leases() {
     let home = home();
     let clock = WallClock::new(&home, "worker");
-    let _coordinator = home.serve(&free_address()).unwrap();
+    let right = WallClock::new(&home, "coordinator");
+    let _coordinator = serve(&home, &free_address(), &right, &["--retry-delays-ms=50"]);
     let worker = home.worker_with("one", &["--slots", "4"], &clock.environment()).unwrap();
     worker.wait_for_output("connected");
     begin(&home, "moved", &home.witness_plan("moved", 6, &[BEATS_A_SECOND]).unwrap());
