@@ -90,18 +90,19 @@ fn a_coordinator_whose_wall_clock_is_moved_loses_nothing_and_retries_when_it_is_
     let mut coordinator = serve(&home, &address, &clock, &["--retry-delays-ms=1500"]);
     let worker = home.worker("one", &["--slots", "4"]).unwrap();
     worker.wait_for_output("connected");
-    // T1-03 and T1-06 fail at their first attempt.
-    begin(&home, "moved", &home.witness_plan("moved", 6, &[BEATS_A_SECOND]).unwrap());
+    // T1-03, T1-06 and T1-09 fail at their first attempt.
+    begin(&home, "moved", &home.witness_plan("moved", 9, &[BEATS_A_SECOND]).unwrap());
     wait_for_agents(&home, 3);
     clock.set("+5h");
     wait_for(&home, "a retry that waits", || events(&home, "task_failed") >= 1);
     clock.set("-5h");
-    wait_for(&home, "another one", || events(&home, "task_failed") >= 2);
+    wait_for(&home, "that retry", || home.intervals().iter().any(|one| one.attempt == 2));
+    wait_for(&home, "another one that waits", || events(&home, "task_failed") >= 3);
     // What is stored of the wait lies hours ahead of the next start's clock.
     coordinator.kill();
     clock.set("-9h");
     let _coordinator = serve(&home, &address, &clock, &["--retry-delays-ms=1500"]);
-    check(&home, "moved", 6);
+    check(&home, "moved", 9);
     home.assert_accepted_is_kept(&["one"]);
     assert!(hours_apart(&home) >= 13, "its clock was not moved: {}", home.dump());
     let shown = home.show("moved").unwrap();

@@ -6,8 +6,10 @@
 //! a time namespace, where the two are far apart.
 
 use std::{
-    io::{Read as _, Write as _},
-    process::{Command, Stdio},
+    cell::RefCell,
+    fs::File,
+    io::Write as _,
+    process::{Child, Command, Stdio},
 };
 
 use rustix::process::Signal;
@@ -134,38 +136,51 @@ fn a_laptop_that_slept_under_an_embedded_run_loses_no_lease() {
 /// How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, as after so many seconds of suspend.
 const SLEPT_S: u64 = 100_000;
 
-/// What a supervisor on such a host says of a command that never ends, with this deadline there.
-fn supervised(deadline_boottime_ms: u64) -> String {
+/// A supervisor on such a host, with all that is below it; nothing is left of it when it is dropped.
+struct Supervisor(Child);
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        signal_all(&descendants(self.0.id()), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+/// What it says of a command that never ends, with this deadline there.
+fn supervised(home: &Home, deadline_boottime_ms: u64) -> String {
+    let said = home.path("supervisor.log");
     let ahead = SLEPT_S.to_string();
-    let mut supervisor = Command::new("unshare")
+    let supervisor = Command::new("unshare")
         .args(["--time", "--boottime", &ahead, "--fork", "--"])
         .args([env!("CARGO_BIN_EXE_wavegate-worker-under-test"), "__supervise"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(File::create(&said).unwrap())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut supervisor = Supervisor(supervisor.unwrap());
     let spec = format!(
         "{{\"program\":\"/bin/sleep\",\"args\":[\"1000\"],\"cwd\":\"/\",\"env\":[],\
          \"deadline_boottime_ms\":{deadline_boottime_ms},\"kill_grace_ms\":100}}\n"
     );
     // Kept open: its end is another reason to end the command.
-    let mut control = supervisor.stdin.take().unwrap();
-    control.write_all(spec.as_bytes()).unwrap();
-    let mut said = String::new();
-    supervisor.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("ready"), "this test needs root and `unshare --time`: {said:?}");
-    supervisor.wait().unwrap();
+    let mut control = supervisor.0.stdin.take().unwrap();
+    let written = control.write_all(spec.as_bytes());
+    let supervisor = RefCell::new(supervisor);
+    wait_for(home, "the supervisor to end", || supervisor.borrow_mut().0.try_wait().unwrap().is_some());
+    let said = home.read("supervisor.log");
+    assert!(written.is_ok() && said.contains("ready"), "this test needs root and `unshare --time`: {said:?}");
     said
 }
 
 #[test]
 #[ignore = "needs root: a time namespace"]
 fn a_right_to_run_is_measured_by_the_clock_that_goes_on_in_suspend() {
+    let home = home();
     let here_ms = (uptime() * 1000.0) as u64;
     let there_ms = here_ms + SLEPT_S * 1000;
-    let ended = supervised(there_ms + 1_500);
+    let ended = supervised(&home, there_ms + 1_500);
     assert!(ended.contains("started") && ended.contains("\"killed_because\":\"deadline\""), "{ended}");
     // Over by the one clock, far off by the other.
-    let never = supervised(there_ms - SLEPT_S * 500);
+    let never = supervised(&home, there_ms - SLEPT_S * 500);
     assert!(!never.contains("started") && never.contains("\"killed_because\":\"deadline\""), "{never}");
 }
