@@ -1,44 +1,13 @@
 //! SIGSTOP, as a debugger, a swapping host or a closed laptop does it: of a worker, of a worker with all its agents,
 //! of the coordinator.
 
-use std::fs;
-
-use rustix::process::{Pid, Signal, kill_process};
-use wavegate_tests::{BEATS_A_SECOND, Home, Process, wait_until};
+use rustix::process::Signal;
+use wavegate_tests::{BEATS_A_SECOND, Home, Process, descendants, signal_all, uptime, wait_until};
 
 use crate::{begin, free_address, home, wait_for_agents};
 
 /// Long enough to outlive every stop of these tests: an agent that nobody ends would be seen.
 const MINUTES: u32 = 120 * BEATS_A_SECOND;
-
-/// What the process started, and what that started, and so on.
-fn descendants(root: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-            Some((pid, parent))
-        })
-        .collect();
-    let mut found = vec![root];
-    let mut at = 0;
-    while let Some(parent) = found.get(at).copied() {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    found
-}
-
-fn signal_all(pids: &[u32], signal: Signal) {
-    for pid in pids {
-        let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
-        // One that has ended needs none.
-        let _ = kill_process(pid, signal);
-    }
-}
 
 /// One task on a worker that then is stopped; a second worker is there to take it over.
 fn one_task(home: &Home) -> (Process, Process, Process) {
@@ -157,10 +126,4 @@ fn a_coordinator_that_is_stopped_for_longer_than_lost_after_loses_no_lease() {
         "{}",
         home.dump()
     );
-}
-
-/// Seconds on the clock that the witnesses use.
-fn uptime() -> f64 {
-    let text = fs::read_to_string("/proc/uptime").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
 }

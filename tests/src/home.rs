@@ -20,6 +20,8 @@ pub struct Home {
     dir: TempDir,
     wavegate: PathBuf,
     worker: PathBuf,
+    /// What every `wavegate` command is started through.
+    place: Vec<String>,
 }
 
 /// What a finished command left.
@@ -44,7 +46,14 @@ impl Home {
     /// `wavegate` and `worker` are the paths of the binaries under test.
     pub fn new(wavegate: &str, worker: &str) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("wavegate-test-").tempdir()?;
-        Ok(Self { dir, wavegate: wavegate.into(), worker: worker.into() })
+        Ok(Self { dir, wavegate: wavegate.into(), worker: worker.into(), place: Vec::new() })
+    }
+
+    /// Every `wavegate` command is started through this program and its arguments, which replace themselves by it.
+    #[must_use]
+    pub fn at(mut self, place: Vec<String>) -> Self {
+        self.place = place;
+        self
     }
 
     /// A path within the home.
@@ -75,7 +84,7 @@ impl Home {
     /// The `wavegate` command in a clean environment, on this home's database.
     #[must_use]
     pub fn command(&self) -> Command {
-        self.clean(&self.wavegate)
+        self.clean(&self.wavegate, &self.place)
     }
 
     /// Runs `wavegate ARGS` to its end, without a terminal.
@@ -113,8 +122,13 @@ impl Home {
         let mut args = vec!["serve", "--listen", listen];
         args.extend(QUICK_TIMINGS);
         args.extend(flags);
+        self.serve_by(self.command().args(&args))
+    }
+
+    /// Starts a coordinator by a command of its own, and waits until it listens.
+    pub fn serve_by(&self, command: &mut Command) -> anyhow::Result<Process> {
         let _ = fs::remove_file(self.path("wavegate.db.d/address"));
-        let mut process = self.start("serve", &args)?;
+        let mut process = Process::start(command, &self.path("serve.log"))?;
         self.wait_for_address(&mut process);
         Ok(process)
     }
@@ -145,8 +159,19 @@ impl Home {
         args: &[&str],
         env: &[(String, String)],
     ) -> anyhow::Result<Process> {
+        self.worker_at(&[], name, args, env)
+    }
+
+    /// As [`Self::worker_with`], started through this program and its arguments.
+    pub fn worker_at(
+        &self,
+        place: &[String],
+        name: &str,
+        args: &[&str],
+        env: &[(String, String)],
+    ) -> anyhow::Result<Process> {
         let state = self.path(&format!("worker-{name}"));
-        let mut command = self.clean(&self.worker);
+        let mut command = self.clean(&self.worker, place);
         command.args(["--name", name]).arg("--state-dir").arg(state).args(args);
         command.envs(env.iter().cloned());
         Process::start(&mut command, &self.path(&format!("worker-{name}.log")))
@@ -221,8 +246,15 @@ impl Home {
         read().unwrap_or_else(|error| format!("no events: {error}"))
     }
 
-    fn clean(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn clean(&self, program: &Path, place: &[String]) -> Command {
+        let mut command = match place {
+            [through, rest @ ..] => {
+                let mut command = Command::new(through);
+                command.args(rest).arg(program);
+                command
+            }
+            [] => Command::new(program),
+        };
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path()).env("LANG", "C.UTF-8").env("WAVEGATE_DB", self.db());
         command.current_dir(self.dir.path());

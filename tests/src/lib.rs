@@ -3,20 +3,24 @@
 
 mod agents;
 mod home;
+mod hosts;
 pub mod model_api;
 mod process;
 mod proxy;
 mod repository;
 pub mod simulation;
 mod strace;
+mod tree;
 mod wait;
 mod witness;
 
 pub use agents::{ACCOUNT, AgentPrograms, LOGIN};
 pub use home::{Home, Ran};
+pub use hosts::Hosts;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use repository::{Picture, Repository};
 pub use strace::Strace;
+pub use tree::{descendants, living_with, signal_all, uptime};
 pub use wait::{LONG, wait_until, wait_until_within};
 pub use witness::{BEATS_A_SECOND, Interval};

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     config::Timings,
-    ids::{LeaseId, Utc},
+    ids::{LeaseId, Moment, Mono, Utc},
     row::Outcome,
     state::ReleaseReason,
     words::words,
@@ -149,19 +149,51 @@ pub struct AccountRow {
 
 /// Every account that ever was in trouble; the others are open.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Accounts(BTreeMap<Account, AccountRow>);
+pub(crate) struct Accounts {
+    rows: BTreeMap<Account, AccountRow>,
+    /// When the waits are over, by the clock that nobody sets: what a row says is for records and for the
+    /// next start.
+    due: BTreeMap<Account, Mono>,
+}
 
 impl Accounts {
     pub(crate) fn new(rows: Vec<AccountRow>) -> Self {
-        Self(rows.into_iter().map(|row| (row.account.clone(), row)).collect())
+        let rows = rows.into_iter().map(|row| (row.account.clone(), row)).collect();
+        Self { rows, due: BTreeMap::new() }
+    }
+
+    /// The waits that go on are over when they would have been.
+    pub(crate) fn keep_waits(&mut self, before: Self) {
+        let Self { rows, due } = before;
+        let same = |account: &Account| {
+            self.state(account) == rows.get(account).map_or(AccountState::Open, |row| row.state)
+        };
+        self.due = due.into_iter().filter(|(account, _)| same(account)).collect();
+    }
+
+    /// Sets when the stored waits are over. A wall clock that was set back meanwhile must not hold an account
+    /// for longer than such a wait can be.
+    pub(crate) fn begin_waits(&mut self, now: &Moment<'_>, timings: &Timings) {
+        for (account, row) in &self.rows {
+            if let AccountState::Waiting { trouble, until } = row.state {
+                let left = u64::try_from(until.0.saturating_sub(now.utc.0)).unwrap_or(0);
+                let due = now.mono.plus(left.min(longest_wait(trouble, timings)));
+                self.due.entry(account.clone()).or_insert(due);
+            }
+        }
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &AccountRow> {
-        self.0.values()
+        self.rows.values()
     }
 
     pub(crate) fn state(&self, account: &Account) -> AccountState {
-        self.0.get(account).map_or(AccountState::Open, |row| row.state)
+        self.rows.get(account).map_or(AccountState::Open, |row| row.state)
+    }
+
+    /// How long the account still waits.
+    pub(crate) fn wait_ms(&self, account: &Account, now: Mono) -> u64 {
+        self.due.get(account).map_or(0, |due| due.since(now))
     }
 
     /// Whether a lease may spend from it now.
@@ -176,7 +208,7 @@ impl Accounts {
 
     /// A lease that spends from it was granted. Gives the new row if that lease tries the account.
     pub(crate) fn on_granted(&mut self, account: &Account, granted: LeaseId) -> Option<AccountRow> {
-        let row = self.0.get_mut(account)?;
+        let row = self.rows.get_mut(account)?;
         let AccountState::Probing { lease, .. } = &mut row.state else {
             return None;
         };
@@ -191,10 +223,10 @@ impl Accounts {
         trouble: Trouble,
         retry_after_ms: Option<u64>,
         note: &str,
-        now: Utc,
+        now: &Moment<'_>,
         timings: &Timings,
     ) -> AccountRow {
-        let row = self.0.entry(account.clone()).or_insert_with(|| AccountRow {
+        let row = self.rows.entry(account.clone()).or_insert_with(|| AccountRow {
             account: account.clone(),
             state: AccountState::Open,
             tries: 0,
@@ -207,23 +239,27 @@ impl Accounts {
         // What a provider says is believed once; where it was wrong, it is not asked again and again.
         let least = if before == 0 { 0 } else { doubled.min(timings.account_probe_ms) };
         let wait = match trouble {
-            Trouble::UsageLimit => {
-                retry_after_ms.unwrap_or(timings.account_probe_ms).max(least).min(MAX_WAIT_MS)
-            }
-            Trouble::Overloaded | Trouble::Unreachable => {
-                retry_after_ms.unwrap_or(doubled).max(least).min(timings.account_probe_ms)
-            }
+            Trouble::UsageLimit => retry_after_ms.unwrap_or(timings.account_probe_ms).max(least),
+            Trouble::Overloaded | Trouble::Unreachable => retry_after_ms.unwrap_or(doubled).max(least),
             Trouble::BadCredentials => 0,
         };
-        let until = Utc(now.0.saturating_add_unsigned(wait));
+        let wait = wait.min(longest_wait(trouble, timings));
+        let (due, until) = (now.mono.plus(wait), Utc(now.utc.0.saturating_add_unsigned(wait)));
         // Of several that meet the same limit, the one that says the longest wait counts.
-        let until = match row.state {
-            AccountState::Waiting { until: known, .. } => until.max(known),
-            AccountState::Open | AccountState::Probing { .. } | AccountState::Refused => until,
+        let (due, until) = match (row.state, self.due.remove(account)) {
+            (AccountState::Waiting { until: known, .. }, Some(before)) if before > due => (before, known),
+            (
+                AccountState::Waiting { .. }
+                | AccountState::Open
+                | AccountState::Probing { .. }
+                | AccountState::Refused,
+                _,
+            ) => (due, until),
         };
         row.state = match (trouble, row.state) {
             (Trouble::BadCredentials, _) | (_, AccountState::Refused) => AccountState::Refused,
             (_, AccountState::Open | AccountState::Waiting { .. } | AccountState::Probing { .. }) => {
+                self.due.insert(account.clone(), due);
                 AccountState::Waiting { trouble, until }
             }
         };
@@ -234,7 +270,7 @@ impl Accounts {
 
     /// A lease was answered by its provider. Gives the new row if that opened the account.
     pub(crate) fn on_answered(&mut self, account: &Account, answered: LeaseId) -> Option<AccountRow> {
-        let row = self.0.get_mut(account)?;
+        let row = self.rows.get_mut(account)?;
         match row.state {
             AccountState::Probing { lease, .. } if lease == Some(answered) => {
                 row.state = AccountState::Open;
@@ -251,7 +287,7 @@ impl Accounts {
 
     /// The lease that tried it ended without an answer: another one may. Gives the new row then.
     pub(crate) fn on_unanswered(&mut self, account: &Account, ended: LeaseId) -> Option<AccountRow> {
-        let row = self.0.get_mut(account)?;
+        let row = self.rows.get_mut(account)?;
         let AccountState::Probing { lease, .. } = &mut row.state else {
             return None;
         };
@@ -263,13 +299,15 @@ impl Accounts {
     }
 
     /// The waits that are over: those accounts are tried now. Gives the new rows.
-    pub(crate) fn on_time(&mut self, now: Utc) -> Vec<AccountRow> {
+    pub(crate) fn on_time(&mut self, now: Mono) -> Vec<AccountRow> {
+        let Self { rows, due } = self;
         let mut changed = Vec::new();
-        for row in self.0.values_mut() {
-            if let AccountState::Waiting { trouble, until } = row.state
-                && until <= now
+        for row in rows.values_mut() {
+            if let AccountState::Waiting { trouble, .. } = row.state
+                && due.get(&row.account).is_none_or(|due| *due <= now)
             {
                 row.state = AccountState::Probing { trouble, lease: None };
+                due.remove(&row.account);
                 changed.push(row.clone());
             }
         }
@@ -278,19 +316,24 @@ impl Accounts {
 
     /// Somebody says that it can be used again: it is tried now. Gives the new row if it was not open.
     pub(crate) fn clear(&mut self, account: &Account) -> Option<AccountRow> {
-        let row = self.0.get_mut(account)?;
+        let row = self.rows.get_mut(account)?;
         let trouble = row.state.trouble()?;
         row.state = AccountState::Probing { trouble, lease: None };
+        self.due.remove(account);
         Some(row.clone())
     }
 
     /// When the next wait is over.
-    pub(crate) fn next_until(&self) -> Option<Utc> {
-        let untils = self.0.values().filter_map(|row| match row.state {
-            AccountState::Waiting { until, .. } => Some(until),
-            AccountState::Open | AccountState::Probing { .. } | AccountState::Refused => None,
-        });
-        untils.min()
+    pub(crate) fn next_due(&self) -> Option<Mono> {
+        self.due.values().min().copied()
+    }
+}
+
+const fn longest_wait(trouble: Trouble, timings: &Timings) -> u64 {
+    match trouble {
+        Trouble::UsageLimit => MAX_WAIT_MS,
+        Trouble::Overloaded | Trouble::Unreachable => timings.account_probe_ms,
+        Trouble::BadCredentials => 0,
     }
 }
 
@@ -301,7 +344,23 @@ const MAX_WAIT_MS: u64 = 8 * 24 * 60 * 60 * 1000;
 mod tests {
     use super::*;
 
-    const NOW: Utc = Utc(1_000_000);
+    const NOW: Mono = Mono(1_000_000);
+
+    /// What both clocks say; the wall clock may have been set.
+    fn at<T>(mono: Mono, utc: i64, act: impl FnOnce(&Moment<'_>) -> T) -> T {
+        act(&Moment { mono, utc: Utc(utc), draw: &mut || 0 })
+    }
+
+    fn trouble_at(
+        accounts: &mut Accounts,
+        (mono, utc): (Mono, i64),
+        trouble: Trouble,
+        after: Option<u64>,
+    ) -> AccountRow {
+        at(mono, utc, |now| {
+            accounts.on_trouble(&account(), trouble, after, "words", now, &Timings::default())
+        })
+    }
 
     fn account() -> Account {
         Account { runner: "claude".to_owned(), fingerprint: "ab".to_owned() }
@@ -309,7 +368,7 @@ mod tests {
 
     fn in_trouble(trouble: Trouble, after: Option<u64>) -> Accounts {
         let mut accounts = Accounts::default();
-        accounts.on_trouble(&account(), trouble, after, "words", NOW, &Timings::default());
+        trouble_at(&mut accounts, (NOW, 7), trouble, after);
         accounts
     }
 
@@ -317,8 +376,8 @@ mod tests {
     fn a_limit_waits_for_its_reset_and_is_then_tried_by_one_lease() {
         let mut accounts = in_trouble(Trouble::UsageLimit, Some(5_000));
         assert!(!accounts.is_free(&account()));
-        assert!(accounts.on_time(Utc(NOW.0 + 4_999)).is_empty());
-        assert_eq!(accounts.on_time(Utc(NOW.0 + 5_000)).len(), 1);
+        assert!(accounts.on_time(Mono(NOW.0 + 4_999)).is_empty());
+        assert_eq!(accounts.on_time(Mono(NOW.0 + 5_000)).len(), 1);
         assert!(accounts.is_free(&account()));
         accounts.on_granted(&account(), LeaseId(7));
         assert!(!accounts.is_free(&account()));
@@ -332,50 +391,47 @@ mod tests {
     #[test]
     fn a_limit_without_a_reset_is_tried_every_fifteen_minutes() {
         let accounts = in_trouble(Trouble::UsageLimit, None);
-        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 15 * 60_000)));
+        assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 15 * 60_000)));
     }
 
     #[test]
     fn an_overload_waits_longer_each_time_up_to_the_probe() {
         let mut accounts = in_trouble(Trouble::Overloaded, None);
-        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 30_000)));
+        assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 30_000)));
         for tries in 2..20 {
-            accounts.on_time(Utc(i64::MAX));
-            let row =
-                accounts.on_trouble(&account(), Trouble::Overloaded, None, "", NOW, &Timings::default());
+            accounts.on_time(Mono(u64::MAX));
+            let row = trouble_at(&mut accounts, (NOW, 7), Trouble::Overloaded, None);
             assert_eq!(row.tries, tries);
         }
-        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 15 * 60_000)));
+        assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 15 * 60_000)));
     }
 
     #[test]
     fn several_that_meet_one_overload_wait_no_longer_than_one() {
         let mut accounts = in_trouble(Trouble::Overloaded, None);
         for _ in 0..6 {
-            let row =
-                accounts.on_trouble(&account(), Trouble::Overloaded, None, "", NOW, &Timings::default());
+            let row = trouble_at(&mut accounts, (NOW, 7), Trouble::Overloaded, None);
             assert_eq!(row.tries, 1);
         }
-        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 30_000)));
+        assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 30_000)));
     }
 
     #[test]
     fn a_provider_that_says_soon_again_and_again_is_believed_once() {
         let mut accounts = in_trouble(Trouble::UsageLimit, Some(200));
-        assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + 200)));
+        assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 200)));
         for wait in [60_000, 120_000, 240_000, 480_000, 900_000, 900_000] {
-            accounts.on_time(Utc(i64::MAX));
-            accounts.on_trouble(&account(), Trouble::UsageLimit, Some(200), "", NOW, &Timings::default());
-            assert_eq!(accounts.next_until(), Some(Utc(NOW.0 + wait)));
+            accounts.on_time(Mono(u64::MAX));
+            trouble_at(&mut accounts, (NOW, 7), Trouble::UsageLimit, Some(200));
+            assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + wait)));
         }
     }
 
     #[test]
     fn refused_credentials_wait_for_a_person() {
         let mut accounts = in_trouble(Trouble::BadCredentials, None);
-        assert!(accounts.on_time(Utc(i64::MAX)).is_empty());
-        let limited =
-            accounts.on_trouble(&account(), Trouble::UsageLimit, None, "", NOW, &Timings::default());
+        assert!(accounts.on_time(Mono(u64::MAX)).is_empty());
+        let limited = trouble_at(&mut accounts, (NOW, 7), Trouble::UsageLimit, None);
         assert_eq!(limited.state, AccountState::Refused);
         assert!(accounts.clear(&account()).is_some());
         assert!(accounts.is_free(&account()));
@@ -390,5 +446,47 @@ mod tests {
         assert!(!accounts.is_free(&account()));
         accounts.on_unanswered(&account(), LeaseId(7));
         assert!(accounts.is_free(&account()));
+    }
+
+    /// Hours in milliseconds: how far somebody sets the wall clock.
+    const HOURS: i64 = 5 * 3_600_000;
+
+    #[test]
+    fn a_wall_clock_that_is_set_neither_lengthens_nor_shortens_a_wait() {
+        for set in [-HOURS, HOURS] {
+            let mut accounts = in_trouble(Trouble::Overloaded, None);
+            // Another lease meets it, by the clock that was set.
+            trouble_at(&mut accounts, (NOW.plus(1_000), HOURS + set), Trouble::Overloaded, Some(10_000));
+            assert_eq!(accounts.next_due(), Some(NOW.plus(30_000)), "the longest wait counts");
+            assert!(accounts.on_time(NOW.plus(29_999)).is_empty());
+            assert_eq!(accounts.on_time(NOW.plus(30_000)).len(), 1);
+            assert_eq!(accounts.next_due(), None);
+        }
+    }
+
+    #[test]
+    fn a_start_by_a_clock_that_was_set_back_holds_no_account_for_longer_than_such_a_wait_can_be() {
+        for (trouble, longest) in [
+            (Trouble::Overloaded, Timings::default().account_probe_ms),
+            (Trouble::Unreachable, Timings::default().account_probe_ms),
+            (Trouble::UsageLimit, MAX_WAIT_MS),
+        ] {
+            let stored = in_trouble(trouble, Some(60_000));
+            let mut accounts = Accounts::new(stored.rows().cloned().collect());
+            at(NOW, 7 - 100 * HOURS, |now| accounts.begin_waits(now, &Timings::default()));
+            assert_eq!(accounts.next_due(), Some(NOW.plus(longest)), "{trouble}");
+            let mut accounts = Accounts::new(stored.rows().cloned().collect());
+            at(NOW, 7 + HOURS, |now| accounts.begin_waits(now, &Timings::default()));
+            assert_eq!(accounts.on_time(NOW).len(), 1, "{trouble}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_read_again_keeps_its_waits() {
+        let before = in_trouble(Trouble::UsageLimit, Some(60_000));
+        let mut accounts = Accounts::new(before.rows().cloned().collect());
+        accounts.keep_waits(before);
+        at(NOW, 7 - HOURS, |now| accounts.begin_waits(now, &Timings::default()));
+        assert_eq!(accounts.next_due(), Some(NOW.plus(60_000)));
     }
 }

@@ -122,6 +122,13 @@ impl Timings {
         self.check_lost_after(self.lost_after_ms)
     }
 
+    /// The longest wait before a retry, with its jitter.
+    #[must_use]
+    pub fn longest_retry_ms(&self) -> u64 {
+        let longest = self.retry_delays_ms.into_iter().fold(0, u64::max);
+        longest.saturating_add(longest / 2)
+    }
+
     /// Checks one lost_after: the coordinator's own or a task's.
     pub fn check_lost_after(&self, lost_after_ms: u64) -> Result<(), ConfigError> {
         let Self { heartbeat_ms, fence_margin_ms, .. } = *self;

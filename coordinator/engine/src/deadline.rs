@@ -5,7 +5,7 @@ use crate::{
     effect::{Change, EventKind},
     engine::{Engine, Occasion},
     hold::{Duty, duty_of},
-    ids::{Mono, PlanId, TaskIx, Utc, WaveIx},
+    ids::{Mono, PlanId, TaskIx, WaveIx},
     plan::Plan,
     row::{LeaseKind, Role},
     state::{LeaseState, PauseReason, PlanState},
@@ -23,7 +23,7 @@ impl Engine {
         let now = occasion.moment.mono;
         self.forgive_gap(now);
         self.fleet.mark_silent(now, self.config.timings.unreachable_after_ms);
-        let tried = self.fleet.accounts.on_time(occasion.moment.utc);
+        let tried = self.fleet.accounts.on_time(now);
         occasion.effects.changes.extend(tried.into_iter().map(Change::Account));
         let plans: Vec<_> = self.plans.keys().copied().collect();
         for id in plans {
@@ -86,7 +86,7 @@ impl Engine {
 
     /// When something may be due: the earliest deadline of all plans, and often enough to notice a
     /// gap in our own clock.
-    pub(crate) fn plan_wake(&mut self, now: Mono, utc: Utc) {
+    pub(crate) fn plan_wake(&mut self, now: Mono) {
         let timings = &self.config.timings;
         let deadlines = self.plans.values().flat_map(|plan| {
             let leases = plan.leases.values().filter(|lease| lease.row.state.is_open()).map(|lease| {
@@ -110,11 +110,7 @@ impl Engine {
         let regular = self.last_tick.map_or(now, |last| last.plus(timings.clock_gap_ms / 3));
         let regular = (!self.plans.is_empty()).then_some(regular);
         let silence = self.fleet.next_silence(timings.unreachable_after_ms);
-        let account = self
-            .fleet
-            .accounts
-            .next_until()
-            .map(|until| now.plus(u64::try_from(until.0.saturating_sub(utc.0)).unwrap_or(0)));
+        let account = self.fleet.accounts.next_due();
         self.wake = deadlines.chain(regular).chain(silence).chain(account).min();
     }
 

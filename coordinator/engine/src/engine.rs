@@ -57,9 +57,12 @@ impl Engine {
     pub fn restore(&mut self, plans: Vec<PlanSnapshot>, moment: &Moment<'_>) {
         self.index = LeaseIndex::default();
         self.fleet.begin(moment.mono);
+        self.fleet.accounts.begin_waits(moment, &self.config.timings);
         self.plans = plans
             .into_iter()
-            .map(|snapshot| (snapshot.shape.id, Plan::restored(snapshot, moment, &mut self.index)))
+            .map(|snapshot| {
+                (snapshot.shape.id, Plan::restored(snapshot, moment, &self.config.timings, &mut self.index))
+            })
             .collect();
         self.wake = Some(moment.mono);
     }
@@ -204,7 +207,7 @@ impl Engine {
                 self.forget_plan(id);
             }
         }
-        self.plan_wake(occasion.moment.mono, occasion.moment.utc);
+        self.plan_wake(occasion.moment.mono);
     }
 
     /// The plan and all else that a decision may touch.

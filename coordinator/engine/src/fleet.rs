@@ -71,7 +71,8 @@ impl Fleet {
             })
             .collect();
         self.sessions.retain(|_, id| self.workers.contains_key(id));
-        self.accounts = accounts;
+        let before = std::mem::replace(&mut self.accounts, accounts);
+        self.accounts.keep_waits(before);
     }
 
     /// It goes on from what is stored, with nobody connected.

@@ -8,7 +8,7 @@ use crate::{
     engine::Engine,
     fleet::Fleet,
     grant::Slots,
-    ids::{Mono, TaskIx, Utc, WaveIx},
+    ids::{Mono, TaskIx, WaveIx},
     model::Family,
     plan::{Plan, STANDARD_CAP},
     row::{LeaseKind, Role},
@@ -198,8 +198,7 @@ impl Engine {
     /// Why the waves and tasks of a plan wait; those that do not wait are left out. None: no such
     /// open plan.
     #[must_use]
-    pub fn holds(&self, plan: crate::ids::PlanId, now: Mono, utc: Utc) -> Option<Holds> {
-        let now = Moments { mono: now, utc };
+    pub fn holds(&self, plan: crate::ids::PlanId, now: Mono) -> Option<Holds> {
         let plan = self.plans.get(&plan)?;
         let whole = self.plan_hold(plan);
         let mut holds = Holds::default();
@@ -233,7 +232,7 @@ impl Engine {
         &self,
         plan: &Plan,
         wave: WaveIx,
-        now: Moments,
+        now: Mono,
         whole: Option<&HoldReason>,
     ) -> Option<HoldReason> {
         let row = &plan.waves[wave.at()];
@@ -265,7 +264,7 @@ impl Engine {
         }
     }
 
-    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Moments, whole: Option<&HoldReason>) -> HoldReason {
+    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Mono, whole: Option<&HoldReason>) -> HoldReason {
         let (shape, _) = plan.task(task);
         if let Some(whole) = whole {
             return whole.clone();
@@ -286,10 +285,10 @@ impl Engine {
             return HoldReason::Dependencies(unmet);
         }
         if let Some(until) = plan.delayed.get(&task) {
-            if plan.is_claimed(task, now.mono) {
+            if plan.is_claimed(task, now) {
                 return HoldReason::ResultOwed;
             }
-            return HoldReason::Delay { ms: until.since(now.mono) };
+            return HoldReason::Delay { ms: until.since(now) };
         }
         if let Some(purpose) =
             plan.waves[shape.wave.at()].row.counsel.filter(|_| plan.tasks[task.at()].awaits_counsel.is_held())
@@ -335,7 +334,7 @@ impl Engine {
     }
 
     /// The trouble of the account by which it could be done soonest, when every one is in trouble.
-    fn account_hold(&self, role: Role, demand: Option<&Demand>, now: Moments) -> Option<HoldReason> {
+    fn account_hold(&self, role: Role, demand: Option<&Demand>, now: Mono) -> Option<HoldReason> {
         let able = || self.fleet.connected().filter(|worker| self.fleet.able(worker, role, demand));
         if able().any(|worker| self.fleet.can(worker, role, demand)) {
             return None;
@@ -343,8 +342,8 @@ impl Engine {
         let troubles = able().filter_map(|worker| {
             let account = self.fleet.account_of(worker, demand)?;
             let (trouble, ms) = match self.fleet.accounts.state(&account) {
-                AccountState::Waiting { trouble, until } => {
-                    (trouble, Some(u64::try_from(until.0.saturating_sub(now.utc.0)).unwrap_or(0)))
+                AccountState::Waiting { trouble, .. } => {
+                    (trouble, Some(self.fleet.accounts.wait_ms(&account, now)))
                 }
                 AccountState::Probing { trouble, .. } => (trouble, None),
                 AccountState::Open | AccountState::Refused => return None,
@@ -356,7 +355,7 @@ impl Engine {
     }
 
     /// A free Thor that did the work itself is none while another one could come free.
-    fn thor_hold(&self, plan: &Plan, wave: WaveIx, now: Moments) -> HoldReason {
+    fn thor_hold(&self, plan: &Plan, wave: WaveIx, now: Mono) -> HoldReason {
         let demand = plan.thor_demand();
         let reason = self.full_or_missing(plan, LeaseKind::Validate, Role::Thor, demand.as_ref(), now);
         let slots = Slots::new(&self.fleet, &self.index);
@@ -374,7 +373,7 @@ impl Engine {
         kind: LeaseKind,
         role: Role,
         demand: Option<&Demand>,
-        now: Moments,
+        now: Mono,
     ) -> HoldReason {
         if let Some(missing) = self.missing(plan, kind, role, demand) {
             return HoldReason::NoWorker(missing);
@@ -391,13 +390,6 @@ impl Engine {
         });
         if free { HoldReason::Next } else { HoldReason::NoSlot }
     }
-}
-
-/// One moment on both clocks.
-#[derive(Debug, Clone, Copy)]
-struct Moments {
-    mono: Mono,
-    utc: Utc,
 }
 
 /// What waits in a plan, and why.

@@ -254,7 +254,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     fn answer_look(&self, look: Look) {
         match look {
             Look::Holds { plan, answer } => {
-                let holds = self.engine.holds(plan, self.clock.mono(), self.clock.utc()).unwrap_or_default();
+                let holds = self.engine.holds(plan, self.clock.mono()).unwrap_or_default();
                 drop(answer.send(Holds {
                     waves: holds.waves.into_iter().map(|(wave, reason)| (wave, reason.to_string())).collect(),
                     tasks: holds.tasks.into_iter().map(|(task, reason)| (task, reason.to_string())).collect(),

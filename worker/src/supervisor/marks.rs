@@ -1,8 +1,8 @@
-//! Ending what carries a mark in its environment: the way to processes whose supervisor is gone.
+//! Ending what carries a mark: the way to processes whose supervisor is gone.
 //!
-//! A process may clear its environment. What did so is found by its session as long as it stayed in
-//! its supervisor's; what left both is found by a living supervisor only. That is why a starting
-//! worker lets the supervisors of its earlier life finish their own work first.
+//! A process may clear its environment and leave its supervisor's session; it still wears its badge, where
+//! there was room for one. A living supervisor needs none of that, and knows how long its command may tidy
+//! up: a starting worker lets the supervisors of its earlier life finish their own work first.
 
 use std::{
     thread,
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, waitpid};
 
 use super::{
     LEASE_MARK, WORKER_MARK,
+    badge::Badge,
     processes::{self, Process},
     tree::{LOOK, signal_all},
 };
@@ -35,18 +36,23 @@ pub struct LeftoverError(Vec<i32>);
 /// Blocks, for 35 seconds at most.
 pub fn clear_leftovers(worker_id: &str) -> Result<(), LeftoverError> {
     let begun = Instant::now();
-    let is_left = |process: &Process| process.carries(WORKER_MARK, worker_id);
+    let badge = Badge::of_worker(worker_id);
+    let is_left =
+        |process: &Process| process.carries(WORKER_MARK, worker_id) || badge.is_worn_by(process.pid);
     let may_kill = |process: &Process| begun.elapsed() > SUPERVISOR_PATIENCE || !process.is_supervisor();
     end_all(&is_left, &may_kill, SUPERVISOR_PATIENCE + PATIENCE).map_err(LeftoverError)
 }
 
-/// Ends what the supervisor of a lease left when it was killed: what carries the lease's mark or is
+/// Ends what the supervisor of a lease left when it was killed: what carries the lease's mark or badge, or is
 /// in the supervisor's session. Blocks; gives the processes that do not end.
 pub(super) fn end_orphans(lease_id: &str, supervisor: Option<u32>) -> Result<(), Vec<i32>> {
     let session = supervisor.and_then(|pid| i32::try_from(pid).ok());
+    let badge = Badge::of_lease(lease_id);
     let is_left = |process: &Process| {
         Some(process.pid.as_raw_pid()) != session
-            && (Some(process.session) == session || process.carries(LEASE_MARK, lease_id))
+            && (Some(process.session) == session
+                || process.carries(LEASE_MARK, lease_id)
+                || badge.is_worn_by(process.pid))
     };
     end_all(&is_left, &|_| true, PATIENCE)
 }

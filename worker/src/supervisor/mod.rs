@@ -4,9 +4,10 @@
 //! pipe what to run and until when, and hears over the status pipe what became of it (`handle`).
 //! When the control pipe ends (the worker was killed) or the deadline passes (the worker hangs, the
 //! host slept), the supervisor ends the tree: a command never outlives its right to run.
-//! `processes` reads /proc, `tree` ends what is below this process, `marks` what carries a mark.
-//! Knows nothing of leases but the marks in the environment.
+//! `processes` reads /proc, `tree` ends what is below this process, `marks` what carries a mark: a variable of
+//! the environment, or a `badge` that is left when that is cleared. Knows nothing of leases but these marks.
 
+mod badge;
 mod control;
 mod handle;
 mod marks;

@@ -2,6 +2,7 @@
 //! command and the deadline, and ends the tree when any of them says so.
 
 use std::{
+    env,
     fs::File,
     io::{Write as _, stderr, stdout},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
@@ -12,6 +13,8 @@ use std::{
 use rustix::process::{Pid, WaitStatus, setsid};
 
 use super::{
+    LEASE_MARK, WORKER_MARK,
+    badge::Badge,
     boottime_ms,
     control::{ControlPipe, Deadline, Event},
     protocol::{KilledBecause, Spec, Status},
@@ -28,6 +31,7 @@ pub fn main() -> ExitCode {
         tell(&Status::Failed("this kernel has no child subreapers".to_owned()));
         return ExitCode::FAILURE;
     }
+    put_on_badges();
     tell(&Status::Ready { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let mut control = ControlPipe::default();
     let Some(spec) = control.read_spec() else { return ExitCode::FAILURE };
@@ -46,6 +50,15 @@ pub fn main() -> ExitCode {
             tell(&Status::Failed(text));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where there is no room for a badge, the marks in the environment are all there is.
+fn put_on_badges() {
+    let worker = env::var(WORKER_MARK).map(|id| Badge::of_worker(&id));
+    let lease = env::var(LEASE_MARK).map(|id| Badge::of_lease(&id));
+    for badge in worker.into_iter().chain(lease) {
+        badge.put_on();
     }
 }
 

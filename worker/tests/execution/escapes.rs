@@ -78,22 +78,20 @@ async fn a_chain_that_outruns_a_walk_through_proc_ends_too() {
 async fn a_killed_supervisor_leaves_nothing() {
     let bench = Bench::new();
     wavegate_worker::supervisor::become_subreaper().unwrap();
-    let (child, near) = (bench.path("child"), bench.path("near"));
-    let command = format!(
-        "env -i /bin/sh -c 'echo $$ > {0}.tmp; mv {0}.tmp {0}; sleep 1000' & {1}",
-        near.display(),
-        stubborn(&bench)
-    );
+    let children = ["child", "near", "far"].map(|name| bench.path(name));
+    let command = format!("{} & {}", stubborn(&bench), unmarked(&bench));
     let mark = format!("WAVEGATE_LEASE_ID={}", bench.lease_id);
     let (ending, ()) = tokio::join!(bench.run(&command), async {
-        until("the children", || child.exists() && near.exists()).await;
+        until("the children", || children.iter().all(|child| child.exists())).await;
         kill_9(&pid_with(&mark, "__supervise").unwrap());
     });
     assert!(
         matches!(&ending, Ending::Report(report) if report.outcome() == v1::Outcome::Failed),
         "{ending:?}"
     );
-    assert!(!is_alive(&child) && !is_alive(&near));
+    for child in children {
+        assert!(!is_alive(&child), "{}", child.display());
+    }
 }
 
 const VICTIM: &str = "WAVEGATE_TEST_VICTIM_DIR";
@@ -123,6 +121,34 @@ async fn kill_9_of_the_worker_ends_everything_before_its_next_start_goes_on() {
     worker.kill().unwrap();
     worker.wait().unwrap();
     let worker_id = format!("victim-{}", dir.path().display().to_string().replace('/', "-"));
+    tokio::task::spawn_blocking(move || clear_leftovers(&worker_id)).await.unwrap().unwrap();
+    for child in children {
+        assert!(!is_alive(&child), "{}", child.display());
+    }
+}
+
+/// Nobody is left to end the tree then: the next start of the worker does.
+#[tokio::test]
+async fn kill_9_of_worker_and_supervisor_at_once_ends_everything_before_the_next_start_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worker = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "escapes::a_worker_that_is_killed"])
+        .env(VICTIM, dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let children = ["child", "near", "far"].map(|name| dir.path().join(name));
+    until("the children", || children.iter().all(|child| child.exists())).await;
+    let worker_id = format!("victim-{}", dir.path().display().to_string().replace('/', "-"));
+    let supervisor = pid_with(&format!("WAVEGATE_WORKER_ID={worker_id}"), "__supervise").unwrap();
+    // Stopped first, so that neither can act on the other's end.
+    for pid in [&supervisor, &worker.id().to_string()] {
+        assert!(std::process::Command::new("kill").args(["-STOP", pid]).status().unwrap().success());
+    }
+    kill_9(&supervisor);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    assert!(children.iter().all(|child| is_alive(child)), "the fault does not do what the test is about");
     tokio::task::spawn_blocking(move || clear_leftovers(&worker_id)).await.unwrap().unwrap();
     for child in children {
         assert!(!is_alive(&child), "{}", child.display());

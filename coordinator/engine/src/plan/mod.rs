@@ -16,7 +16,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    config::Config,
+    config::{Config, Timings},
     effect::{Effects, Event, EventKind, Message, Send},
     fleet::{Fleet, LeaseIndex},
     ids::{LeaseId, Moment, Mono, PlanId, TaskIx, WaveIx, WorkerId},
@@ -130,7 +130,12 @@ impl Plan {
     }
 
     /// A plan as stored; every lease gets its lost_after again from `now`.
-    pub(crate) fn restored(snapshot: PlanSnapshot, moment: &Moment<'_>, index: &mut LeaseIndex) -> Self {
+    pub(crate) fn restored(
+        snapshot: PlanSnapshot,
+        moment: &Moment<'_>,
+        timings: &Timings,
+        index: &mut LeaseIndex,
+    ) -> Self {
         let PlanSnapshot { shape, row, waves, tasks, leases, requested_mode: _ } = snapshot;
         let mut plan = Self::build(shape, row, waves, tasks);
         for row in leases.into_iter().filter(|row| plan.keeps_right(row)).collect::<Vec<_>>() {
@@ -140,7 +145,8 @@ impl Plan {
             if let TaskState::Pending { not_before: Some(time) } = plan.tasks[at].state {
                 let wait = u64::try_from(time.0.saturating_sub(moment.utc.0)).unwrap_or(0);
                 // A wall clock that was set back must not hold a task for hours.
-                plan.delayed.insert(TaskIx(at as u32), moment.mono.plus(wait.min(MAX_RESTORED_DELAY_MS)));
+                plan.delayed
+                    .insert(TaskIx(at as u32), moment.mono.plus(wait.min(timings.longest_retry_ms())));
             }
         }
         for at in 0..plan.waves.len() {
@@ -323,9 +329,6 @@ pub(crate) const COORDINATOR: &str = "coordinator";
 
 /// Task leases of a plan in mode standard: the rule that this program enforces.
 pub const STANDARD_CAP: u32 = 3;
-
-/// The longest retry delay with its jitter, see [`crate::Timings::retry_delays_ms`].
-const MAX_RESTORED_DELAY_MS: u64 = 180_000;
 
 /// An event is read in a list: the whole of what a worker said is in its result.
 const MAX_EVENT_BYTES: usize = 4 * 1024;

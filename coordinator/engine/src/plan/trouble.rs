@@ -24,11 +24,17 @@ impl Plan {
         };
         let changed = match trouble {
             Some(trouble) => {
-                let (after, now) = (report.talk.retry_after_ms, ctx.moment.utc);
+                let after = report.talk.retry_after_ms;
                 let was = ctx.fleet.accounts.state(account);
                 let timings = &ctx.config.timings;
-                let row =
-                    ctx.fleet.accounts.on_trouble(account, trouble, after, &report.summary, now, timings);
+                let row = ctx.fleet.accounts.on_trouble(
+                    account,
+                    trouble,
+                    after,
+                    &report.summary,
+                    ctx.moment,
+                    timings,
+                );
                 // A second lease that meets the same wait is no news.
                 Some(row.clone()).filter(|_| row.state != was)
             }
@@ -46,8 +52,8 @@ impl Plan {
             AccountState::Open | AccountState::Probing { .. } => {
                 (EventKind::AccountOpen, format!("{account} answers again"))
             }
-            AccountState::Waiting { trouble, until } => {
-                let seconds = until.0.saturating_sub(ctx.moment.utc.0).max(0) / 1000;
+            AccountState::Waiting { trouble, .. } => {
+                let seconds = ctx.fleet.accounts.wait_ms(account, ctx.moment.mono) / 1000;
                 let words = trouble.words();
                 (
                     EventKind::AccountWaiting,

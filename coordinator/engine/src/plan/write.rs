@@ -154,7 +154,8 @@ impl Plan {
         if let TaskState::Pending { not_before: Some(time) } = self.tasks[task.at()].state {
             let wait = u64::try_from(time.0.saturating_sub(ctx.moment.utc.0)).unwrap_or(0);
             if wait > 0 {
-                self.delay(task, ctx.moment.mono.plus(wait));
+                // A wall clock that was set back must not hold the task for hours.
+                self.delay(task, ctx.moment.mono.plus(wait.min(ctx.config.timings.longest_retry_ms())));
             }
         }
     }

@@ -112,6 +112,35 @@ fn a_worker_that_starts_anew_has_its_account_tried_again() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_changes_nothing_about_the_wait_for_a_reset() {
+    for hours in [-5, 5] {
+        let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
+        world.take_grants();
+        world.finish("A", in_trouble(Outcome::UsageLimit, Some(60_000)));
+        world.utc += hours * 3_600_000;
+        world.pass_with(59_000, &["w1"]);
+        world.granted_only_after_answers(&[]);
+        let hold = world.hold("A").expect("it is there");
+        assert!(matches!(hold, HoldReason::AccountInTrouble { ms: Some(1_000), .. }), "{hold:?}");
+        world.pass_with(1_000, &["w1"]);
+        world.granted_only_after_answers(&["A"]);
+    }
+}
+
+#[test]
+fn a_restart_by_a_wall_clock_that_was_set_back_waits_no_longer_than_an_overload_can() {
+    let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::Overloaded, None));
+    world.utc -= 5 * 3_600_000;
+    world.restart();
+    world.connect(WorkerBuilder::new("w1").agent("a1"));
+    let longest = world.config.timings.account_probe_ms;
+    world.pass_with(longest, &["w1"]);
+    world.granted_only_after_answers(&["A"]);
+}
+
+#[test]
 fn a_usage_limit_is_no_want_of_a_worker() {
     let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
     world.take_grants();

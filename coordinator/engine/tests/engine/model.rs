@@ -205,8 +205,8 @@ pub(crate) fn check_restart_changes_nothing(world: &mut World) {
     for id in world.store.plans.keys() {
         let now = Mono(world.mono);
         assert_eq!(
-            restored.holds(*id, now, Utc(world.utc)),
-            world.engine.holds(*id, now, Utc(world.utc)),
+            restored.holds(*id, now),
+            world.engine.holds(*id, now),
             "a restored engine holds otherwise"
         );
     }

@@ -68,6 +68,17 @@ fn a_worker_that_says_it_has_nothing_after_all_is_granted_a_newer_attempt_at_onc
 }
 
 #[test]
+fn a_wall_clock_that_was_set_back_meanwhile_holds_the_newer_attempt_up_for_no_longer_than_a_retry() {
+    let (mut world, lease) = away_with_a();
+    world.connect(WorkerBuilder::new("w1").held(&[lease]));
+    world.utc -= 5 * 3_600_000;
+    let note = String::new();
+    world.say("w1", SessionEvent::Released { lease, reason: ReleaseReason::SelfFenced, note, past: None });
+    world.wait_retry();
+    assert_eq!(world.take_grants().len(), 1);
+}
+
+#[test]
 fn a_claim_that_is_never_kept_holds_a_task_for_one_more_lost_after_only() {
     let (mut world, lease) = away_with_a();
     world.connect(WorkerBuilder::new("w1").held(&[lease]));

@@ -1,8 +1,7 @@
 //! What a test looks at: rows of the first plan by key, and why something waits.
 
 use wavegate_engine::{
-    HoldReason, Mono, PlanRow, PlanState, SessionId, TaskIx, TaskRow, TaskState, Utc, WaveIx, WaveRow,
-    WaveState,
+    HoldReason, Mono, PlanRow, PlanState, SessionId, TaskIx, TaskRow, TaskState, WaveIx, WaveRow, WaveState,
 };
 
 use super::{P1, World, store::task_of};
@@ -53,13 +52,13 @@ impl World {
 
     /// Why a task of the first plan waits.
     pub(crate) fn hold(&self, task: &str) -> Option<HoldReason> {
-        let holds = self.engine.holds(P1, Mono(self.mono), Utc(self.utc))?;
+        let holds = self.engine.holds(P1, Mono(self.mono))?;
         let task = self.task_ix(task);
         holds.tasks.into_iter().find(|(held, _)| *held == task).map(|(_, reason)| reason)
     }
 
     pub(crate) fn wave_hold(&self, wave: WaveIx) -> Option<HoldReason> {
-        let holds = self.engine.holds(P1, Mono(self.mono), Utc(self.utc))?;
+        let holds = self.engine.holds(P1, Mono(self.mono))?;
         holds.waves.into_iter().find(|(held, _)| *held == wave).map(|(_, reason)| reason)
     }
 

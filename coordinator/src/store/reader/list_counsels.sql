@@ -16,4 +16,4 @@ INNER JOIN wg_leases AS l ON l.id = c.lease_id
 INNER JOIN wg_results AS r ON r.lease_id = c.lease_id
 LEFT JOIN wg_workers AS k ON k.id = l.worker_id
 WHERE l.plan_id = ?1
-ORDER BY r.received_ms, l.id
+ORDER BY r.rowid

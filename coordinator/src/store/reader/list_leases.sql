@@ -19,4 +19,4 @@ FROM wg_leases AS l
 LEFT JOIN wg_workers AS k ON k.id = l.worker_id
 LEFT JOIN wg_results AS r ON r.lease_id = l.id
 WHERE l.plan_id = ?1
-ORDER BY l.granted_ms, l.attempt, l.id
+ORDER BY l.rowid

@@ -13,4 +13,4 @@ LEFT JOIN wg_waves AS w ON w.plan_id = l.plan_id AND w.ix = l.wave_ix
 LEFT JOIN wg_tasks AS t ON t.plan_id = l.plan_id AND t.ix = l.task_ix
 LEFT JOIN wg_workers AS k ON k.id = l.worker_id
 WHERE l.plan_id = ?1
-ORDER BY l.granted_ms, l.id, u.model
+ORDER BY l.rowid, u.model

@@ -2,7 +2,7 @@
 
 use wavegate_engine::{
     Change, Event, EventKind, LeaseRow, LeaseState, LeaseWork, Outcome, PlanId, Report, TaskIx, TaskRow,
-    TaskState, Usage, WaveIx, WaveRow, WaveState,
+    TaskState, Usage, Utc, WaveIx, WaveRow, WaveState,
 };
 
 use super::world::{NOW, World, approve, greet, report, task_lease, worker};
@@ -140,10 +140,10 @@ fn workers_are_shown_with_their_open_leases_and_forgotten_ones_by_their_id() {
 }
 
 #[test]
-fn attempts_and_duties_stand_at_their_tasks_and_waves_in_order() {
+fn attempts_and_duties_stand_at_their_tasks_and_waves_in_order_even_when_the_clock_was_set_back() {
     let (mut world, plan, first) = World::with_lease();
     let lost = LeaseRow { state: LeaseState::Lost, ended: Some(NOW), ..first.clone() };
-    let again = task_lease(plan, TaskIx(0), 2);
+    let again = LeaseRow { granted: Utc(NOW.0 - 5 * 3_600_000), ..task_lease(plan, TaskIx(0), 2) };
     let other = task_lease(plan, TaskIx(1), 1);
     let duty = LeaseRow { work: LeaseWork::Integrate, ..task_lease(plan, TaskIx(9), 1) };
     world.write(&[
