@@ -4,6 +4,7 @@
 mod agents;
 mod home;
 pub mod model_api;
+pub mod power_loss;
 mod process;
 mod proxy;
 mod repository;
