@@ -18,6 +18,7 @@ use crate::{Process, wait_until};
 #[derive(Debug)]
 pub struct Home {
     dir: TempDir,
+    db: PathBuf,
     wavegate: PathBuf,
     worker: PathBuf,
     /// What every `wavegate` command is started through.
@@ -45,14 +46,32 @@ const QUICK_TIMINGS: [&str; 6] = [
 impl Home {
     /// `wavegate` and `worker` are the paths of the binaries under test.
     pub fn new(wavegate: &str, worker: &str) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("wavegate-test-").tempdir()?;
-        Ok(Self { dir, wavegate: wavegate.into(), worker: worker.into(), place: Vec::new() })
+        Self::new_in(&std::env::temp_dir(), wavegate, worker)
+    }
+
+    /// A home in memory, where this machine has such a place: syncing costs nothing there.
+    pub fn in_memory(wavegate: &str, worker: &str) -> anyhow::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::new_in(memory, wavegate, worker) } else { Self::new(wavegate, worker) }
+    }
+
+    fn new_in(folder: &Path, wavegate: &str, worker: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("wavegate-test-").tempdir_in(folder)?;
+        let db = dir.path().join("wavegate.db");
+        Ok(Self { dir, db, wavegate: wavegate.into(), worker: worker.into(), place: Vec::new() })
     }
 
     /// Every `wavegate` command is started through this program and its arguments, which replace themselves by it.
     #[must_use]
     pub fn at(mut self, place: Vec<String>) -> Self {
         self.place = place;
+        self
+    }
+
+    /// The same home with its database at another place in it.
+    #[must_use]
+    pub fn with_db(mut self, name: &str) -> Self {
+        self.db = self.path(name);
         self
     }
 
@@ -65,7 +84,13 @@ impl Home {
     /// The database.
     #[must_use]
     pub fn db(&self) -> PathBuf {
-        self.path("wavegate.db")
+        self.db.clone()
+    }
+
+    /// What lies beside the database.
+    #[must_use]
+    pub fn beside_db(&self, name: &str) -> PathBuf {
+        self.db.with_extension("db.d").join(name)
     }
 
     /// Writes a file; gives its path.
@@ -119,15 +144,20 @@ impl Home {
 
     /// As [`Self::serve`], with these further flags.
     pub fn serve_with(&self, listen: &str, flags: &[&str]) -> anyhow::Result<Process> {
-        let mut args = vec!["serve", "--listen", listen];
-        args.extend(QUICK_TIMINGS);
-        args.extend(flags);
-        self.serve_by(self.command().args(&args))
+        self.serve_by(&mut self.serve_command(listen, flags))
     }
 
-    /// Starts a coordinator by a command of its own, and waits until it listens.
+    /// The command that [`Self::serve_with`] starts.
+    #[must_use]
+    pub fn serve_command(&self, listen: &str, flags: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(["serve", "--listen", listen]).args(QUICK_TIMINGS).args(flags);
+        command
+    }
+
+    /// Starts a coordinator by this command, which may have been changed, and waits until it listens.
     pub fn serve_by(&self, command: &mut Command) -> anyhow::Result<Process> {
-        let _ = fs::remove_file(self.path("wavegate.db.d/address"));
+        let _ = fs::remove_file(self.beside_db("address"));
         let mut process = Process::start(command, &self.path("serve.log"))?;
         self.wait_for_address(&mut process);
         Ok(process)
@@ -140,7 +170,7 @@ impl Home {
             "the coordinator to listen",
             || self.dump(),
             || {
-                let address = self.read("wavegate.db.d/address");
+                let address = fs::read_to_string(self.beside_db("address")).unwrap_or_default();
                 assert!(Path::new(&format!("/proc/{id}")).exists(), "the coordinator ended\n{}", self.dump());
                 (!address.is_empty()).then_some(())
             },
@@ -159,7 +189,9 @@ impl Home {
         args: &[&str],
         env: &[(String, String)],
     ) -> anyhow::Result<Process> {
-        self.worker_at(&[], name, args, env)
+        let mut command = self.worker_command(name, args);
+        command.envs(env.iter().cloned());
+        self.worker_by(name, &mut command)
     }
 
     /// As [`Self::worker_with`], started through this program and its arguments.
@@ -170,11 +202,37 @@ impl Home {
         args: &[&str],
         env: &[(String, String)],
     ) -> anyhow::Result<Process> {
-        let state = self.path(&format!("worker-{name}"));
+        let mut command = self.worker_command_at(place, &self.path(&format!("worker-{name}")), name, args);
+        command.envs(env.iter().cloned());
+        self.worker_by(name, &mut command)
+    }
+
+    /// The command that [`Self::worker`] starts.
+    #[must_use]
+    pub fn worker_command(&self, name: &str, args: &[&str]) -> Command {
+        self.worker_command_in(&self.path(&format!("worker-{name}")), name, args)
+    }
+
+    /// As [`Self::worker_command`], with this state directory.
+    #[must_use]
+    pub fn worker_command_in(&self, state: &Path, name: &str, args: &[&str]) -> Command {
+        self.worker_command_at(&[], state, name, args)
+    }
+
+    fn worker_command_at(&self, place: &[String], state: &Path, name: &str, args: &[&str]) -> Command {
         let mut command = self.clean(&self.worker, place);
         command.args(["--name", name]).arg("--state-dir").arg(state).args(args);
-        command.envs(env.iter().cloned());
-        Process::start(&mut command, &self.path(&format!("worker-{name}.log")))
+        command
+    }
+
+    /// Starts a worker with this state directory.
+    pub fn worker_in(&self, state: &Path, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+        self.worker_by(name, &mut self.worker_command_in(state, name, args))
+    }
+
+    /// Starts a worker by this command, which may have been changed.
+    pub fn worker_by(&self, name: &str, command: &mut Command) -> anyhow::Result<Process> {
+        Process::start(command, &self.path(&format!("worker-{name}.log")))
     }
 
     /// `wavegate show PLAN --json`.

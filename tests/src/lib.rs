@@ -5,6 +5,7 @@ mod agents;
 mod home;
 mod hosts;
 pub mod model_api;
+pub mod power_loss;
 mod process;
 mod proxy;
 mod repository;

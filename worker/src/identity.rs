@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::durable;
+
 /// A state directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -57,7 +59,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Locks `state_dir`, making it where there is none, and reads or makes the id.
     pub(crate) fn take(state_dir: &Path) -> Result<Self, IdentityError> {
-        fs::create_dir_all(state_dir).map_err(|source| io_at(state_dir, source))?;
+        durable::create_dir_all(state_dir).map_err(|source| io_at(state_dir, source))?;
         let lock = lock(state_dir)?;
         let worker_id = read_or_make_id(&state_dir.join("id"))?;
         Ok(Self { worker_id, instance: random_uuid()?, _lock: lock })
@@ -99,7 +101,11 @@ fn lock(state_dir: &Path) -> Result<File, IdentityError> {
 
 fn read_or_make_id(path: &Path) -> Result<String, IdentityError> {
     match fs::read_to_string(path) {
-        Ok(text) if is_uuid(text.trim()) => Ok(text.trim().to_owned()),
+        Ok(text) if is_uuid(text.trim()) => {
+            // Whoever made it may have been killed before its name was on disk.
+            durable::sync(durable::parent_of(path)).map_err(|source| io_at(path, source))?;
+            Ok(text.trim().to_owned())
+        }
         Ok(text) if !text.trim().is_empty() => {
             let found = text.chars().take(60).collect();
             Err(IdentityError::NotAnId { path: path.to_owned(), found })
@@ -118,7 +124,8 @@ fn make_id(path: &Path) -> Result<String, IdentityError> {
         let mut file = File::create(&temporary)?;
         writeln!(file, "{id}")?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        durable::sync(durable::parent_of(path))
     };
     write().map_err(|source| io_at(path, source))?;
     Ok(id)

@@ -10,6 +10,7 @@ mod bulk;
 pub mod config;
 mod coordinator;
 pub mod digest;
+mod durable;
 pub mod git;
 mod identity;
 mod lease;

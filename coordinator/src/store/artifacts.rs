@@ -5,16 +5,21 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest as _, Sha256};
 use wavegate_engine::Digest;
 
+use super::durable;
+
 /// The store of artifacts; cheap to clone, usable from several threads.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     root: Arc<Path>,
+    /// One for each folder: held from when a name appears until it is on disk or gone again, so that nobody
+    /// takes an artifact for kept that a power loss would take away.
+    naming: Arc<[Mutex<()>; FOLDERS]>,
 }
 
 /// Why an artifact was not stored.
@@ -32,18 +37,24 @@ impl Artifacts {
     /// The artifacts in this folder. What was being received when the last coordinator stopped is
     /// removed.
     pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
+        durable::create_dir_all(root)?;
         // All at once, so that no artifact waits for its folder to be on disk.
         for first in 0..=u8::MAX {
             fs::create_dir_all(root.join(format!("{first:02x}")))?;
         }
-        File::open(root)?.sync_all()?;
+        durable::sync(root)?;
         for entry in fs::read_dir(root)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(INCOMING) {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { root: root.into() })
+        let naming = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Ok(Self { root: root.into(), naming })
+    }
+
+    /// Puts names on disk that a coordinator that was killed left in memory alone.
+    pub fn sync_names(&self) -> io::Result<()> {
+        (0..=u8::MAX).try_for_each(|first| durable::sync(&self.root.join(format!("{first:02x}"))))
     }
 
     /// Where the artifact is, if it is there. Made of a digest alone, so it never leaves the folder.
@@ -56,7 +67,17 @@ impl Artifacts {
     /// Those that are not there.
     #[must_use]
     pub fn missing(&self, digests: &[Digest]) -> Vec<Digest> {
-        digests.iter().filter(|digest| !self.path(**digest).exists()).copied().collect()
+        digests.iter().filter(|digest| !self.has(**digest)).copied().collect()
+    }
+
+    /// Whether it is there, on disk.
+    fn has(&self, digest: Digest) -> bool {
+        let _settled = self.naming(digest);
+        self.path(digest).exists()
+    }
+
+    fn naming(&self, digest: Digest) -> MutexGuard<'_, ()> {
+        self.naming[usize::from(digest.0[0])].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens an artifact for reading.
@@ -76,7 +97,7 @@ impl Artifacts {
     /// Stores bytes that are at hand; gives their digest.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, ArtifactError> {
         let digest = Digest(Sha256::digest(bytes).into());
-        if !self.path(digest).exists() {
+        if !self.has(digest) {
             let mut incoming = self.begin(digest, bytes.len() as u64)?;
             incoming.write(bytes)?;
             incoming.finish()?;
@@ -90,6 +111,9 @@ impl Artifacts {
 }
 
 const INCOMING: &str = "incoming-";
+
+/// One for each first byte of a digest.
+const FOLDERS: usize = 256;
 
 /// An artifact that is being received; removed unless it is finished.
 #[derive(Debug)]
@@ -124,13 +148,21 @@ impl Incoming {
             return Err(ArtifactError::Digest { expected: self.digest, found });
         }
         let target = self.artifacts.path(self.digest);
-        let folder = target.parent().unwrap_or(&self.artifacts.root).to_owned();
-        let place = || -> io::Result<()> {
-            self.file.sync_all()?;
-            fs::rename(&self.path, &target)?;
-            File::open(&folder)?.sync_all()
-        };
-        place().map_err(|source| self.artifacts.io(&target, source))
+        self.place(&target).map_err(|source| self.artifacts.io(&target, source))
+    }
+
+    fn place(&self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        let _naming = self.artifacts.naming(self.digest);
+        if target.exists() {
+            // Somebody else was faster.
+            return Ok(());
+        }
+        fs::rename(&self.path, target)?;
+        durable::sync(durable::parent_of(target)).inspect_err(|_| {
+            // A name that may be gone tomorrow is none; its sender sends it again.
+            let _ = fs::remove_file(target);
+        })
     }
 
     fn wrong_size(&self) -> ArtifactError {

@@ -11,6 +11,8 @@ use std::{
 
 use wavegate_engine::LeaseId;
 
+use super::durable;
+
 /// The store of logs; cheap to clone, usable from several threads.
 #[derive(Debug, Clone)]
 pub struct Logs {
@@ -22,7 +24,9 @@ pub struct Logs {
 impl Logs {
     /// The logs in this folder.
     pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
+        durable::create_dir_all(root)?;
+        // Names that one that was killed left in memory alone.
+        durable::sync(root)?;
         Ok(Self { root: root.into(), writers: Arc::default() })
     }
 
@@ -38,7 +42,7 @@ impl Logs {
         fs::metadata(self.path(lease)).map_or(0, |meta| meta.len())
     }
 
-    /// Stores a piece that begins at the offset; gives the length that is stored then. Bytes that are
+    /// Stores a piece that begins at the offset; gives the length that is on disk then. Bytes that are
     /// there already are passed over; a piece that would leave a gap is not stored.
     pub fn append(&self, lease: LeaseId, offset: u64, bytes: &[u8]) -> io::Result<u64> {
         let writer = self.writer(lease);
@@ -47,16 +51,24 @@ impl Logs {
         let length = file.metadata()?.len();
         let end = offset.saturating_add(bytes.len() as u64);
         if offset > length || end <= length {
+            // Written, and not synced, by one that was killed.
+            file.sync_data()?;
             return Ok(length);
         }
         let fresh = &bytes[usize::try_from(length - offset).unwrap_or(bytes.len())..];
-        if let Err(error) = file.write_all(fresh) {
-            // Half a piece would shift all that follows.
+        if let Err(error) = self.write(&mut file, fresh, length == 0) {
+            // Half a piece would shift all that follows; and what a failed sync leaves behind, a later
+            // one takes for written: it has to come again.
             file.set_len(length)?;
             return Err(error);
         }
-        file.sync_data()?;
         Ok(end)
+    }
+
+    fn write(&self, file: &mut File, bytes: &[u8], is_first: bool) -> io::Result<()> {
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        if is_first { durable::sync(&self.root) } else { Ok(()) }
     }
 
     /// Bytes of the log from the offset on, at most `most`.

@@ -8,6 +8,7 @@
 
 pub mod artifacts;
 pub mod backup;
+mod durable;
 mod error;
 mod load;
 pub mod logs;

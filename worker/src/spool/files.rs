@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{Spool, SpoolError, failed, sync};
 use crate::blobs::Blob;
 use crate::digest::Digest;
+use crate::durable;
 use crate::lease::LeaseId;
 
 const EXTENSION: &str = "files";
@@ -18,7 +19,8 @@ impl Spool {
     /// Keeps the files: when this returns, they survive a power loss.
     pub(super) fn store_files(&self, lease_id: &LeaseId, blobs: &[Blob]) -> Result<(), SpoolError> {
         let folder = self.files_folder(lease_id);
-        fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+        // Named on disk before the answer is: it names nothing that is not there.
+        durable::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
         for blob in blobs {
             let path = folder.join(blob.digest().to_string());
             take(blob, &path).map_err(|source| failed("write", &path, source))?;

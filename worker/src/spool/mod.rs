@@ -19,6 +19,7 @@ use wavegate_proto::v1;
 
 use crate::blobs::Blob;
 use crate::coordinator::chain;
+use crate::durable;
 use crate::lease::LeaseId;
 use crate::work::Keeper;
 
@@ -55,8 +56,10 @@ impl Spool {
     pub(crate) fn open(folder: PathBuf) -> Result<Self, SpoolError> {
         let spool = Self { folder };
         for folder in [spool.folder.clone(), spool.refused(), spool.unreadable()] {
-            fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+            durable::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
         }
+        // What one that was killed had renamed: sent once more, it must not be gone after a power loss.
+        sync(&spool.folder)?;
         for path in entries(&spool.folder)? {
             if path.extension().is_some_and(|extension| extension == "new") {
                 fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
@@ -121,7 +124,7 @@ impl Spool {
         if let Ok(file) = File::options().append(true).open(&kept) {
             let _ = file.set_modified(SystemTime::now());
         }
-        sync(&self.folder)?;
+        self.sync_move(&self.refused())?;
         Ok(kept)
     }
 
@@ -142,7 +145,14 @@ impl Spool {
         let aside = self.unreadable().join(path.file_name().unwrap_or_default());
         files::move_files(path, &self.unreadable())?;
         fs::rename(path, &aside).map_err(|source| failed("move", path, source))?;
+        self.sync_move(&self.unreadable())?;
         Ok(aside)
+    }
+
+    /// The new name first: between the two there may be both, never none.
+    fn sync_move(&self, to: &Path) -> Result<(), SpoolError> {
+        sync(to)?;
+        sync(&self.folder)
     }
 
     fn file_of(&self, lease_id: &LeaseId) -> PathBuf {
@@ -205,7 +215,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
 }
 
 fn sync(folder: &Path) -> Result<(), SpoolError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", folder, source))
+    durable::sync(folder).map_err(|source| failed("sync", folder, source))
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> SpoolError {

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{Epoch, OpenError, random_hex};
-use crate::store::restored::name_start;
+use crate::store::{durable, restored::name_start};
 
 /// How often a lock that another holds is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -64,7 +64,10 @@ impl Files {
     }
 
     pub(super) fn create(&self) -> Result<(), OpenError> {
-        fs::create_dir_all(&self.folder).map_err(at(&self.folder))
+        // Its name again at each start: one that was killed may have left it in memory alone.
+        durable::create_dir_all(&self.folder)
+            .and_then(|()| durable::sync(durable::parent_of(&self.folder)))
+            .map_err(at(&self.folder))
     }
 
     /// Takes the lock, or says who has it. It dies with the process.
@@ -124,8 +127,8 @@ fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
 /// a folder is made beside it.
 pub(super) fn locate(db: &Path) -> Result<PathBuf, OpenError> {
     let Some(name) = db.file_name() else { return Err(OpenError::Directory(db.to_owned())) };
-    let parent = db.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(at(parent))?;
+    let parent = durable::parent_of(db);
+    durable::create_dir_all(parent).map_err(at(parent))?;
     match fs::metadata(db) {
         Ok(found) if found.is_dir() => Err(OpenError::Directory(db.to_owned())),
         Ok(found) if !found.is_file() => Err(OpenError::NotAFile(db.to_owned())),
@@ -151,10 +154,14 @@ fn check_header(db: &Path) -> Result<(), OpenError> {
     Err(OpenError::NotADatabase(db.to_owned()))
 }
 
-/// A secret that its owner alone can read, whole or not there.
+/// A secret that its owner alone can read, whole or not there; on disk before anybody is told.
 fn read_or_make(path: &Path, bytes: usize) -> io::Result<String> {
     match fs::read_to_string(path) {
-        Ok(found) if !found.trim().is_empty() => return Ok(found.trim().to_owned()),
+        Ok(found) if !found.trim().is_empty() => {
+            // Whoever made it may have been killed before its name was on disk.
+            durable::sync(durable::parent_of(path))?;
+            return Ok(found.trim().to_owned());
+        }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -170,5 +177,6 @@ fn read_or_make(path: &Path, bytes: usize) -> io::Result<String> {
     file.write_all(made.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
+    durable::sync(durable::parent_of(path))?;
     Ok(made)
 }

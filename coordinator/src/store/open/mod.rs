@@ -112,12 +112,16 @@ pub fn open(db: &Path, patience: Duration, now: Utc) -> Result<Opened, OpenError
     let sql = schema::connect(db)?;
     let begun = schema::begin(&sql, db, &files, now)?;
     let at = |path: &Path, source| OpenError::Folder { path: path.to_owned(), source };
-    let (artifacts, logs) = (files.folder().join("artifacts"), files.folder().join("logs"));
+    let (artifacts_at, logs_at) = (files.folder().join("artifacts"), files.folder().join("logs"));
+    let artifacts = Artifacts::open(&artifacts_at).map_err(|source| at(&artifacts_at, source))?;
+    if !begun.was_clean {
+        artifacts.sync_names().map_err(|source| at(&artifacts_at, source))?;
+    }
     Ok(Opened {
         store: SqliteStore::new(sql),
         reader: Reader::new(db),
-        artifacts: Artifacts::open(&artifacts).map_err(|source| at(&artifacts, source))?,
-        logs: Logs::open(&logs).map_err(|source| at(&logs, source))?,
+        artifacts,
+        logs: Logs::open(&logs_at).map_err(|source| at(&logs_at, source))?,
         token: files.read_or_make_token()?,
         files,
         epoch: begun.epoch,

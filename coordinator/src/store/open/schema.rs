@@ -1,7 +1,7 @@
 //! The schema of a database and what must hold before it is trusted: whose it is, its version, its
 //! integrity after an unclean stop.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, time::Duration};
 
 use rusqlite::{
     Connection, MAIN_DB, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig,
@@ -36,6 +36,8 @@ pub(super) struct Begun {
     pub(super) epoch: Epoch,
     pub(super) database_id: String,
     pub(super) restored: Option<Evidence>,
+    /// The last coordinator closed it, or there was none.
+    pub(super) was_clean: bool,
 }
 
 /// The writing connection.
@@ -66,11 +68,12 @@ pub(super) fn connect(db: &Path) -> Result<Connection, OpenError> {
 pub(super) fn begin(sql: &Connection, db: &Path, files: &Files, now: Utc) -> Result<Begun, OpenError> {
     let instance = files.instance()?;
     let from = check_whose(sql, db)?;
-    if from > 0 {
-        check_integrity(sql, db)?;
+    let was_clean = from == 0 || check_integrity(sql, db)?;
+    if !was_clean {
+        write_log_again(sql, db).map_err(|error| OpenError::store(db, error))?;
     }
     migrate(sql, db, from)?;
-    let begun = record_start(sql, &instance, &files.last_epoch(), now)
+    let begun = record_start(sql, &instance, &files.last_epoch(), was_clean, now)
         .map_err(|error| OpenError::store(db, error))?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(|error| OpenError::sql(db, error))?;
@@ -135,23 +138,58 @@ fn migrate(sql: &Connection, db: &Path, from: usize) -> Result<(), OpenError> {
     if found == "wal" { Ok(()) } else { Err(OpenError::NoLog { db: db.to_owned(), found }) }
 }
 
-/// After an unclean stop the file is checked before it is trusted.
-fn check_integrity(sql: &Connection, db: &Path) -> Result<(), OpenError> {
+/// After an unclean stop the file is checked before it is trusted. Gives whether the stop was clean.
+fn check_integrity(sql: &Connection, db: &Path) -> Result<bool, OpenError> {
     let check = || -> rusqlite::Result<Option<String>> {
         if meta(sql, "clean_stop")?.as_deref() == Some("1") {
             return Ok(None);
         }
-        let found: String = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get("quick_check"))?;
-        Ok((found != "ok").then_some(found))
+        Ok(Some(sql.query_row("PRAGMA quick_check(1)", [], |row| row.get("quick_check"))?))
     };
     match check() {
-        Ok(None) => Ok(()),
+        Ok(None) => Ok(true),
+        Ok(Some(found)) if found == "ok" => Ok(false),
         Ok(Some(found)) => Err(OpenError::Damaged { db: db.to_owned(), found }),
         Err(error) => Err(OpenError::sql(db, error)),
     }
 }
 
-fn record_start(sql: &Connection, instance: &str, last_epoch: &Path, now: Utc) -> Result<Begun, StoreError> {
+/// Puts the write-ahead log on disk as it is read. What a sync could not write before an unclean stop is still read
+/// back, and the kernel takes it for written: a later sync of what follows it would pass it over, and a power loss
+/// would then take both.
+fn write_log_again(sql: &Connection, db: &Path) -> Result<(), StoreError> {
+    // While this lock is held nobody else writes to the log.
+    let transaction = rusqlite::Transaction::new_unchecked(sql, TransactionBehavior::Immediate)?;
+    let mut path = db.as_os_str().to_owned();
+    path.push("-wal");
+    let write = || -> io::Result<()> {
+        let log = File::options().read(true).write(true).open(Path::new(&path))?;
+        let mut piece = vec![0; 1024 * 1024];
+        let mut at = 0;
+        loop {
+            let length = log.read_at(&mut piece, at)?;
+            if length == 0 {
+                return log.sync_all();
+            }
+            log.write_all_at(&piece[..length], at)?;
+            at += length as u64;
+        }
+    };
+    match write() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::Unavailable(format!("the log of the database cannot be written again: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(transaction.rollback()?),
+    }
+}
+
+fn record_start(
+    sql: &Connection,
+    instance: &str,
+    last_epoch: &Path,
+    was_clean: bool,
+    now: Utc,
+) -> Result<Begun, StoreError> {
     let random = || random_hex(16).map_err(|error| StoreError::Unavailable(error.to_string()));
     let transaction = rusqlite::Transaction::new_unchecked(sql, TransactionBehavior::Immediate)?;
     let nonce = random()?;
@@ -171,7 +209,7 @@ fn record_start(sql: &Connection, instance: &str, last_epoch: &Path, now: Utc) -
     // In the same transaction: where this fails the file is refused, and nothing of the start is kept.
     staging::remove_unfinished(&transaction)?;
     transaction.commit()?;
-    Ok(Begun { epoch: Epoch { counter, nonce }, database_id, restored })
+    Ok(Begun { epoch: Epoch { counter, nonce }, database_id, restored, was_clean })
 }
 
 fn has_table(sql: &Connection, name: &str) -> rusqlite::Result<bool> {
