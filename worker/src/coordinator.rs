@@ -13,6 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::config::{Address, TokenSource, full_url};
+use crate::outside::Outside;
 
 /// Longer than any way through a network, shorter than a person's patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +29,7 @@ pub(crate) type Service = InterceptedService<Channel, Bearer>;
 pub(crate) struct Coordinator {
     address: Address,
     token: TokenSource,
+    outside: Outside,
 }
 
 /// No connection came to be.
@@ -55,8 +57,8 @@ impl Interceptor for Bearer {
 }
 
 impl Coordinator {
-    pub(crate) fn new(address: Address, token: TokenSource) -> Self {
-        Self { address, token }
+    pub(crate) fn new(address: Address, token: TokenSource, outside: Outside) -> Self {
+        Self { address, token, outside }
     }
 
     /// Opens a connection of its own.
@@ -68,7 +70,7 @@ impl Coordinator {
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let connected = endpoint.connect().await;
+        let connected = (self.outside.connect)(endpoint).await;
         let channel =
             connected.map_err(|error| ConnectError::NoAnswer { url: url.clone(), why: chain(&error) })?;
         Ok((channel, self.bearer(&url)))
@@ -160,8 +162,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bearer, ConnectError, Coordinator, is_loopback};
+    use super::{Bearer, ConnectError, is_loopback};
     use crate::config::{Address, TokenSource};
+    use crate::outside::Outside;
+
+    fn coordinator(address: Address, token: TokenSource) -> super::Coordinator {
+        super::Coordinator::new(address, token, Outside::real())
+    }
 
     #[test]
     fn the_token_beside_the_database_stays_on_this_machine() {
@@ -169,7 +176,7 @@ mod tests {
         let path = dir.path().join("token");
         std::fs::write(&path, "secret\n").unwrap();
         let bearer = |token, url: &str| {
-            let Bearer(value) = Coordinator::new(Address::Url(url.into()), token).bearer(url);
+            let Bearer(value) = coordinator(Address::Url(url.into()), token).bearer(url);
             value.is_some()
         };
         assert!(bearer(TokenSource::Local(path.clone()), "http://127.0.0.1:7433"));
@@ -182,8 +189,8 @@ mod tests {
     fn the_address_is_read_anew_and_falls_back_where_that_is_allowed() {
         let dir = tempfile::tempdir().unwrap();
         let (path, token) = (dir.path().join("address"), TokenSource::File("/none".into()));
-        let strict = Coordinator::new(Address::File(path.clone()), token.clone());
-        let lenient = Coordinator::new(Address::FileOr(path.clone(), "http://h:1".into()), token);
+        let strict = coordinator(Address::File(path.clone()), token.clone());
+        let lenient = coordinator(Address::FileOr(path.clone(), "http://h:1".into()), token);
         assert!(matches!(strict.url(), Err(ConnectError::NoAddress { .. })));
         assert_eq!(lenient.url().unwrap(), "http://h:1");
         std::fs::write(&path, "127.0.0.1:99\n").unwrap();
@@ -194,7 +201,7 @@ mod tests {
     #[test]
     fn the_advice_names_the_file_that_was_tried() {
         let token = TokenSource::File("/nowhere/token".into());
-        let advice = Coordinator::new(Address::Url("http://127.0.0.1:1".into()), token).token_advice();
+        let advice = coordinator(Address::Url("http://127.0.0.1:1".into()), token).token_advice();
         assert!(advice.contains("/nowhere/token") && advice.contains("--token-file"), "{advice}");
     }
 }

@@ -10,15 +10,15 @@ use crate::bulk::{Bulk, Logs, RemoteBlobs};
 use crate::config::{WorkerConfig, host_name};
 use crate::coordinator::{Coordinator, chain};
 use crate::git::{Git, Stores};
-use crate::identity::{Identity, IdentityError, random_seed};
+use crate::identity::{Identity, IdentityError};
 use crate::lease::LeaseId;
 use crate::memory::Memory;
+use crate::outside::Outside;
 use crate::runner::{Registry, RunnersConfig};
-use crate::session::{Departure, Driver, Machine, Perform, Profile, RealWork, Rooms, Surroundings};
+use crate::session::{Departure, Driver, Machine, Profile, Rooms, Surroundings};
 use crate::shutdown::Shutdown;
 use crate::spool::{Answer, Spool, SpoolError};
 use crate::supervisor;
-use crate::work::boottime_ms;
 use crate::workspace;
 
 /// What the cache of artifacts may grow to before what was used longest ago goes.
@@ -66,35 +66,42 @@ pub enum WorkerError {
 /// Runs a worker until `shutdown` asks it to end and everything is finished and answered (or, after
 /// `stop`, ended), or until the coordinator will not have it.
 pub async fn run(config: WorkerConfig, shutdown: Shutdown) -> Result<(), WorkerError> {
-    run_with(config, shutdown, Arc::new(RealWork)).await
+    run_within(config, shutdown, Outside::real()).await
 }
 
-/// The same, with this work in the place of processes.
-pub(crate) async fn run_with(
+/// The same, in this world.
+pub async fn run_within(
     config: WorkerConfig,
     shutdown: Shutdown,
-    perform: Arc<dyn Perform>,
+    outside: Outside,
 ) -> Result<(), WorkerError> {
     let identity = Identity::take(&config.state_dir)?;
     let (state_dir, worker_id) = (config.state_dir.clone(), identity.worker_id().to_owned());
     let git = Git::new(config.git_config.clone()).of_worker(identity.worker_id());
     let stores = Stores::new(config.git_dir(), git).allowing(config.allow_repos.clone());
     let left = stores.clone();
-    let cleared = tokio::task::spawn_blocking(move || clear(&state_dir, &worker_id, &left)).await;
+    let cleared = outside.files.run(move || clear(&state_dir, &worker_id, &left)).await;
     cleared.map_err(|error| WorkerError::Failed(error.to_string()))??;
-    let coordinator = Coordinator::new(config.coordinator.clone(), config.token.clone());
+    let coordinator = Coordinator::new(config.coordinator.clone(), config.token.clone(), outside.clone());
     let (spool, owed) = open_spool(&config)?;
     let runners = Arc::new(Registry::discover(&RunnersConfig::of(&config)).await);
     let profile = profile(&config, &identity, &runners);
-    let rooms =
-        rooms(&config, &identity, &coordinator, Able { perform, runners, stores }, spool, &owed, &shutdown)?;
+    let rooms = rooms(
+        &config,
+        &identity,
+        &coordinator,
+        Able { outside: outside.clone(), runners, stores },
+        spool,
+        &owed,
+        &shutdown,
+    )?;
     tracing::info!(
         "worker {} ({}) starts in {}",
         config.name,
         identity.worker_id(),
         config.state_dir.display()
     );
-    let machine = Machine::new(boottime_ms(), random_seed(), profile, owed);
+    let machine = Machine::new(outside.now_ms(), (outside.seed)(), profile, owed);
     match Driver::new(machine, rooms).run().await {
         Departure::Drained | Departure::Stopped => Ok(()),
         Departure::Dismissed { reason } => Err(WorkerError::Dismissed { reason }),
@@ -132,7 +139,7 @@ fn open_spool(config: &WorkerConfig) -> Result<(Spool, Vec<Answer>), WorkerError
 
 /// What a worker can do.
 struct Able {
-    perform: Arc<dyn Perform>,
+    outside: Outside,
     runners: Arc<Registry>,
     stores: Stores,
 }
@@ -146,7 +153,7 @@ fn rooms(
     owed: &[Answer],
     shutdown: &Shutdown,
 ) -> Result<Rooms, WorkerError> {
-    let bulk = Arc::new(Bulk::new(coordinator.clone()));
+    let bulk = Arc::new(Bulk::new(coordinator.clone(), able.outside.clone()));
     let folder = |name: &str| config.state_dir.join(name);
     let at = |name: &str| {
         let path = folder(name);
@@ -164,11 +171,12 @@ fn rooms(
         blobs: Arc::new(RemoteBlobs::new(bulk, cache)),
         stores: able.stores,
         keeper: Arc::new(spool.clone()),
-        perform: able.perform,
+        perform: Arc::clone(&able.outside.perform),
     };
     let wishes = shutdown.subscribe();
     let memory = Memory::open(&config.state_dir);
-    Ok(Rooms { coordinator: coordinator.clone(), surroundings, spool, memory, logs, wishes })
+    let (outside, coordinator) = (able.outside, coordinator.clone());
+    Ok(Rooms { outside, coordinator, surroundings, spool, memory, logs, wishes })
 }
 
 fn profile(config: &WorkerConfig, identity: &Identity, runners: &Registry) -> Profile {

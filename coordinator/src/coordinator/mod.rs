@@ -19,15 +19,15 @@ use std::{
 };
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use wavegate_engine::{Config, ConfigError, Engine, Input};
+use wavegate_engine::{Config, ConfigError, Engine, Input, Timings};
 
 pub use backend::Program;
 
 use crate::{
     driver::{Clock as _, Driver, Handle, StoreError, SystemClock},
     prices::Prices,
-    rpc::{self, Access, ServeError, Services, SessionOutbox, SessionTimings},
-    store::{self, Files, OpenError, restored::Evidence},
+    rpc::{self, Access, FileWork, ServeError, Services, SessionOutbox, SessionTimings},
+    store::{self, Files, OpenError, Opened, restored::Evidence},
 };
 
 /// Requests that wait for the driver; more wait at their callers.
@@ -96,49 +96,31 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
     let (db, patience) = (options.db.clone(), options.patience);
     let opening = tokio::task::spawn_blocking(move || store::open(&db, patience, SystemClock.utc()));
     let opened = opening.await.map_err(|error| CoordinatorError::Failed(error.to_string()))??;
-    let (restored, epoch) = (opened.restored, opened.epoch.clone());
     let listen = |source| CoordinatorError::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let timings = options.config.timings.clone();
     let (handle, requests) = Handle::new(REQUESTS_IN_FLIGHT);
     let (outbox, committed) = SessionOutbox::new();
-    let driver = Driver::new(Engine::new(options.config), opened.store, SystemClock, outbox, requests)?;
     let (end_streams, ended) = watch::channel(false);
-    let services = Services {
-        handle: handle.clone(),
-        reader: opened.reader,
-        artifacts: opened.artifacts,
-        logs: opened.logs,
-        access: Arc::new(Access::new(opened.token.clone(), opened.files.token())),
-        epoch: opened.epoch,
-        database_id: opened.database_id,
-        timings: SessionTimings {
-            heartbeat_ms: timings.heartbeat_ms,
-            fence_margin_ms: timings.fence_margin_ms,
-            kill_grace_ms: timings.kill_grace_ms,
-        },
-        committed,
-        stop: ended,
-        sessions: Arc::new(AtomicU64::new(0)),
-        prices: Arc::new(options.prices),
-    };
+    let services = services(&opened, &timings, options.prices, handle.clone(), committed, ended);
+    let driver = Driver::new(Engine::new(options.config), opened.store, SystemClock, outbox, requests)?;
     let driver = thread::Builder::new()
         .name("driver".to_owned())
         .spawn(move || drive(driver))
         .map_err(CoordinatorError::Thread)?;
-    if let Some(Evidence { name, why }) = restored {
+    if let Some(Evidence { name, why }) = opened.restored {
         tracing::warn!("{why}: every plan is paused; look at them and `wavegate resume` each");
         let input = Input::Restored { evidence: name, why };
         handle.apply(input).await.map_err(|error| CoordinatorError::Failed(error.to_string()))?;
     }
-    opened.files.name_start(&epoch)?;
+    opened.files.name_start(&opened.epoch)?;
     let (stop, mut stopped) = watch::channel(false);
     let until = async move {
         // A sender that is gone means the same.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let server = tokio::spawn(rpc::serve(listener, services, end_streams, until));
+    let server = tokio::spawn(rpc::serve(rpc::connections(listener), services, end_streams, until));
     let running = Running {
         url: format!("http://{address}"),
         token: opened.token,
@@ -152,6 +134,38 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
     };
     running.leave_address()?;
     Ok(running)
+}
+
+/// What the services on this database work with; a coordinator is started with them, and with a driver that
+/// `handle` leads to.
+#[must_use]
+pub fn services(
+    opened: &Opened,
+    timings: &Timings,
+    prices: Prices,
+    handle: Handle,
+    committed: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
+) -> Services {
+    Services {
+        handle,
+        reader: opened.reader.clone(),
+        artifacts: opened.artifacts.clone(),
+        logs: opened.logs.clone(),
+        access: Arc::new(Access::new(opened.token.clone(), opened.files.token())),
+        epoch: opened.epoch.clone(),
+        database_id: opened.database_id.clone(),
+        timings: SessionTimings {
+            heartbeat_ms: timings.heartbeat_ms,
+            fence_margin_ms: timings.fence_margin_ms,
+            kill_grace_ms: timings.kill_grace_ms,
+        },
+        prices: Arc::new(prices),
+        files: FileWork::OnThreads,
+        committed,
+        stop,
+        sessions: Arc::new(AtomicU64::new(0)),
+    }
 }
 
 /// The driver's thread: a runtime of its own, so that a commit never holds up a stream.

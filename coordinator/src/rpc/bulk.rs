@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use wavegate_engine::{Digest, LeaseId};
 use wavegate_proto::{BULK_CHUNK_BYTES, v1};
 
-use super::{Services, status};
+use super::{FileWork, Services, status};
 use crate::store::artifacts::{Artifacts, Incoming};
 
 /// Chunks in memory between the wire and the disk, for each stream.
@@ -50,13 +50,6 @@ impl BulkDesk {
     }
 }
 
-/// Work with files, off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
-) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(status::internal)?
-}
-
 fn digest(text: &str) -> Result<Digest, Status> {
     text.parse().map_err(|error| status::invalid(format!("a digest: {error}")))
 }
@@ -77,9 +70,8 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         }
         let digests = asked.iter().map(|text| digest(text)).collect::<Result<Vec<_>, _>>()?;
         let artifacts = self.services.artifacts.clone();
-        let missing = tokio::task::spawn_blocking(move || artifacts.missing(&digests)).await;
-        let missing =
-            missing.map_err(status::internal)?.into_iter().map(|digest| digest.to_string()).collect();
+        let missing = self.services.files.run(move || artifacts.missing(&digests)).await?;
+        let missing = missing.into_iter().map(|digest| digest.to_string()).collect();
         Ok(Response::new(v1::FindMissingResponse { missing }))
     }
 
@@ -93,9 +85,9 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let mut chunks = request.into_inner();
         let mut storing = Storing::new(self.services.artifacts.clone());
         while let Some(chunk) = self.next_chunk(&mut chunks).await? {
-            storing = blocking(move || storing.with(&chunk)).await?;
+            storing = self.services.files.run(move || storing.with(&chunk)).await??;
         }
-        let stored = blocking(move || storing.finish()).await?;
+        let stored = self.services.files.run(move || storing.finish()).await??;
         Ok(Response::new(v1::UploadResponse { stored }))
     }
 
@@ -107,7 +99,7 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
         let text = request.into_inner().digest;
         let artifact = digest(&text)?;
         let artifacts = self.services.artifacts.clone();
-        let opening = blocking(move || {
+        let opening = self.services.files.run(move || {
             artifacts.open_read(artifact).map_err(|error| {
                 if error.kind() == io::ErrorKind::NotFound {
                     return status::not_found("artifact", &text);
@@ -115,12 +107,12 @@ impl v1::bulk_service_server::BulkService for BulkDesk {
                 status::unavailable(format!("artifact {text} cannot be opened: {error}"))
             })
         });
-        let file = opening.await?;
+        let file = opening.await??;
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let services = self.services.clone();
         tokio::spawn(async move {
             let sent = tokio::select! {
-                sent = send_file(file, &sender) => sent,
+                sent = send_file(services.files, file, &sender) => sent,
                 () = services.stopped() => Err(status::stopping()),
             };
             if let Err(status) = sent {
@@ -205,18 +197,19 @@ impl Storing {
 
 /// Sends a file at its reader's pace; no thread waits for the reader.
 async fn send_file(
+    files: FileWork,
     mut file: File,
     sender: &mpsc::Sender<Result<v1::DownloadResponse, Status>>,
 ) -> Result<(), Status> {
     loop {
-        let reading = blocking(move || {
+        let reading = files.run(move || {
             let mut data = Vec::with_capacity(BULK_CHUNK_BYTES);
             match (&mut file).take(BULK_CHUNK_BYTES as u64).read_to_end(&mut data) {
                 Ok(_) => Ok((file, data)),
                 Err(error) => Err(status::unavailable(format!("the artifact cannot be read: {error}"))),
             }
         });
-        let (read, data) = reading.await?;
+        let (read, data) = reading.await??;
         if data.is_empty() || sender.send(Ok(v1::DownloadResponse { data })).await.is_err() {
             return Ok(());
         }
@@ -234,9 +227,8 @@ async fn append(services: &Services, piece: v1::AppendLogRequest) -> Result<v1::
         )));
     }
     let logs = services.logs.clone();
-    let appended = tokio::task::spawn_blocking(move || logs.append(lease, piece.offset, &piece.data)).await;
-    let length = appended
-        .map_err(status::internal)?
-        .map_err(|error| status::unavailable(format!("the log cannot be written: {error}")))?;
+    let appended = services.files.run(move || logs.append(lease, piece.offset, &piece.data)).await?;
+    let length =
+        appended.map_err(|error| status::unavailable(format!("the log cannot be written: {error}")))?;
     Ok(v1::AppendLogResponse { lease_id: piece.lease_id, length })
 }

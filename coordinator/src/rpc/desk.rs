@@ -32,12 +32,34 @@ pub struct Services {
     pub database_id: String,
     pub timings: SessionTimings,
     pub prices: Arc<Prices>,
+    pub files: FileWork,
     /// Moves at every commit.
     pub committed: watch::Receiver<u64>,
     /// True when streams are to end.
     pub stop: watch::Receiver<bool>,
     /// Numbers sessions.
     pub sessions: Arc<AtomicU64>,
+}
+
+/// Where work with files is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileWork {
+    /// On threads of their own: a slow disk holds up no stream.
+    OnThreads,
+    /// At once, by who asks: simulated time knows nothing of threads.
+    Inline,
+}
+
+impl FileWork {
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        match self {
+            Self::OnThreads => tokio::task::spawn_blocking(work).await.map_err(status::internal),
+            Self::Inline => Ok(work()),
+        }
+    }
 }
 
 impl Services {
@@ -47,8 +69,7 @@ impl Services {
         read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Status> {
         let reader = self.reader.clone();
-        let read = tokio::task::spawn_blocking(move || read(&reader)).await;
-        Ok(read.map_err(status::internal)??)
+        Ok(self.files.run(move || read(&reader)).await??)
     }
 
     /// The plan that a request names by id or name.

@@ -117,10 +117,8 @@ async fn send_new(
     loop {
         let offset = *sent.entry(id).or_default();
         let logs = services.logs.clone();
-        let read = tokio::task::spawn_blocking(move || logs.read(id, offset, BULK_CHUNK_BYTES)).await;
-        let data = read
-            .map_err(status::internal)?
-            .map_err(|error| status::unavailable(format!("the log cannot be read: {error}")))?;
+        let read = services.files.run(move || logs.read(id, offset, BULK_CHUNK_BYTES)).await?;
+        let data = read.map_err(|error| status::unavailable(format!("the log cannot be read: {error}")))?;
         if data.is_empty() {
             return Ok(moved);
         }

@@ -24,7 +24,7 @@ mod tests;
 
 pub use access::Access;
 pub use convert::{diagnostics_of, event_of, grant_of, outline_of, slug};
-pub use desk::Services;
+pub use desk::{FileWork, Services};
 pub use outbox::SessionOutbox;
-pub use server::{ServeError, serve};
+pub use server::{ServeError, connections, serve};
 pub use session::SessionTimings;

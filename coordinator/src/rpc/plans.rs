@@ -12,7 +12,7 @@ use wavegate_engine::{
 };
 use wavegate_proto::v1;
 
-use super::{Services, convert, desk::by, logs, report, status, watch};
+use super::{FileWork, Services, convert, desk::by, logs, report, status, watch};
 use crate::{driver::Submission, planfile};
 
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl v1::plan_service_server::PlanService for PlanDesk {
 
     async fn check_plan(&self, request: Request<v1::CheckPlanRequest>) -> Answer<v1::CheckPlanResponse> {
         let request = request.into_inner();
-        let (_, reading) = read_plan(request.source, file_name(request.file_name), request.set).await?;
+        let (_, reading) =
+            read_plan(self.0.files, request.source, file_name(request.file_name), request.set).await?;
         let outline = reading.spec.as_ref().map(|spec| convert::outline_of(spec, &self.0.prices));
         Ok(Response::new(v1::CheckPlanResponse { diagnostics: convert::diagnostics_of(&reading), outline }))
     }
@@ -86,7 +87,8 @@ impl v1::plan_service_server::PlanService for PlanDesk {
         let request = request.into_inner();
         check_budget(&request)?;
         let file_name = file_name(request.file_name);
-        let (source, reading) = read_plan(request.source, file_name.clone(), request.set).await?;
+        let (source, reading) =
+            read_plan(self.0.files, request.source, file_name.clone(), request.set).await?;
         let warnings = convert::diagnostics_of(&reading);
         let Some(mut spec) = reading.spec else {
             let lines: Vec<_> = reading.diagnostics.iter().map(ToString::to_string).collect();
@@ -299,6 +301,7 @@ fn place_repository(project: &mut ProjectSpec, repository: String, base: String)
 
 /// Reads a plan file off the async threads: a large one takes a while. Gives the text back.
 async fn read_plan(
+    files: FileWork,
     source: String,
     file_name: String,
     set: impl IntoIterator<Item = (String, String)>,
@@ -308,7 +311,7 @@ async fn read_plan(
         let reading = planfile::read(&source, &file_name, &sets);
         (source, reading)
     };
-    tokio::task::spawn_blocking(read).await.map_err(status::internal)
+    files.run(read).await
 }
 
 fn file_name(given: String) -> String {

@@ -3,11 +3,15 @@
 use std::{future::Future, io, time::Duration};
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::{
+    Server,
+    server::{Connected, TcpIncoming},
+};
 use wavegate_proto::v1::{
     bulk_service_server::BulkServiceServer, fleet_service_server::FleetServiceServer,
     plan_service_server::PlanServiceServer, thor_service_server::ThorServiceServer,
@@ -39,9 +43,14 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves until `stop` resolves: then streams are ended first, and connections that stay open are cut.
-pub async fn serve(
-    listener: TcpListener,
+/// What requests come over.
+pub trait Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+
+impl<C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static> Connection for C {}
+
+/// Serves these until `stop` resolves: then streams are ended first, and connections that stay open are cut.
+pub async fn serve<C: Connection>(
+    connections: impl Stream<Item = io::Result<C>>,
     services: Services,
     end_streams: watch::Sender<bool>,
     stop: impl Future<Output = ()> + Send,
@@ -72,7 +81,7 @@ pub async fn serve(
         .add_service(FleetServiceServer::new(FleetDesk(services.clone())))
         .add_service(ThorServiceServer::new(ThorDesk(services.clone())))
         .add_service(BulkServiceServer::new(BulkDesk::new(services)))
-        .serve_with_incoming_shutdown(connections(listener), async move {
+        .serve_with_incoming_shutdown(connections, async move {
             // A sender that is gone means the same.
             let _ = ended.wait_for(|ended| *ended).await;
         });
@@ -90,7 +99,7 @@ pub async fn serve(
 
 /// Connections as they come. A session's messages are small and answer one another, so none waits to
 /// fill a packet: the server's own setting does not reach a listener that was bound elsewhere.
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+pub fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
     TcpIncoming::from(listener).with_nodelay(Some(true)).then(|accepted| async {
         if let Err(error) = &accepted {
             tracing::warn!("a connection cannot be accepted: {error}");

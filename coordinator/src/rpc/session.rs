@@ -127,8 +127,8 @@ impl Session {
             return Err("what it knows of the database is no epoch and no lease".to_owned());
         }
         let (reader, evidence) = (self.services.reader.clone(), memory.epoch_nonce.clone());
-        let looked = tokio::task::spawn_blocking(move || reader.restored_by(&memory)).await;
-        let why = looked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let looked = self.services.files.run(move || reader.restored_by(&memory)).await;
+        let why = looked.map_err(|status| status.message().to_owned())?.map_err(|error| error.to_string())?;
         let Some(why) = why else { return Ok(()) };
         warn!("{why}: every plan is paused; look at them and `wavegate resume` each");
         let input = Input::Restored { evidence, why };
@@ -187,8 +187,7 @@ impl Session {
             && work.encoded_len() > MAX_INLINE_BYTES
         {
             let (artifacts, bytes) = (self.services.artifacts.clone(), work.encode_to_vec());
-            let put = tokio::task::spawn_blocking(move || artifacts.put(&bytes)).await;
-            let digest = put.map_err(status::internal)??;
+            let digest = self.services.files.run(move || artifacts.put(&bytes)).await??;
             grant.body = Some(v1::grant::Body::WorkDigest(digest.to_string()));
         }
         let size = message.encoded_len();
@@ -264,12 +263,12 @@ impl Reading {
 
     async fn fetch_report(&self, digest: Digest) -> Result<Report, Unfetched> {
         let artifacts = self.services.artifacts.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.services.files.run(move || {
             let mut bytes = Vec::new();
             artifacts.open_read(digest)?.take(MAX_REPORT_BYTES + 1).read_to_end(&mut bytes)?;
             io::Result::Ok(bytes)
         });
-        let read = read.await.map_err(|error| Unfetched::Unavailable(error.to_string()))?;
+        let read = read.await.map_err(|status| Unfetched::Unavailable(status.message().to_owned()))?;
         let unreadable = |problem: String| Unfetched::Unreadable(format!("report {digest}: {problem}"));
         let bytes = read.map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {

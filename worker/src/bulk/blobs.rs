@@ -37,7 +37,7 @@ impl RemoteBlobs {
         let received = self.bulk.retrying(|client| receive(client, digest, &self.cache)).await;
         let incoming = received.map_err(|status| refusal(digest, &status))??;
         let cache = self.cache.clone();
-        let finish = tokio::task::spawn_blocking(move || cache.finish(incoming, digest)).await;
+        let finish = self.bulk.files().run(move || cache.finish(incoming, digest)).await;
         finish.map_err(|error| BlobError::Refused(error.to_string()))?
     }
 

@@ -19,7 +19,7 @@ use wavegate_proto::v1::bulk_service_client::BulkServiceClient;
 
 use crate::backoff::Backoff;
 use crate::coordinator::{Coordinator, Service};
-use crate::identity::random_seed;
+use crate::outside::{FileWork, Outside};
 
 type Client = BulkServiceClient<Service>;
 
@@ -30,12 +30,21 @@ const RETRY_MS: (u64, u64) = (100, 5_000);
 #[derive(Debug)]
 pub(crate) struct Bulk {
     coordinator: Coordinator,
+    outside: Outside,
     client: Mutex<Option<Client>>,
 }
 
 impl Bulk {
-    pub(crate) fn new(coordinator: Coordinator) -> Self {
-        Self { coordinator, client: Mutex::new(None) }
+    pub(crate) fn new(coordinator: Coordinator, outside: Outside) -> Self {
+        Self { coordinator, outside, client: Mutex::new(None) }
+    }
+
+    fn retry_backoff(&self) -> Backoff {
+        Backoff::new(RETRY_MS.0, RETRY_MS.1, (self.outside.seed)())
+    }
+
+    fn files(&self) -> FileWork {
+        self.outside.files
     }
 
     /// Calls until there is an answer that another try would not change. The caller drops this when
@@ -44,7 +53,7 @@ impl Bulk {
     where
         Attempt: Future<Output = Result<T, Status>>,
     {
-        let mut backoff = retry_backoff();
+        let mut backoff = self.retry_backoff();
         loop {
             match self.once(&attempt).await {
                 Err(status) if is_passing(&status) => {
@@ -81,10 +90,6 @@ impl Bulk {
         *kept = Some(client.clone());
         Ok(client)
     }
-}
-
-fn retry_backoff() -> Backoff {
-    Backoff::new(RETRY_MS.0, RETRY_MS.1, random_seed())
 }
 
 /// Whether the same call may be answered otherwise later: a coordinator that is away, busy, out of

@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use wavegate_proto::{BULK_CHUNK_BYTES, v1};
 
 use super::logs::{LeaseLog, remove};
-use super::{Bulk, Client, is_passing, retry_backoff};
+use super::{Bulk, Client, is_passing};
 
 /// Output comes in small pieces; a person who watches does not see a delay this short.
 const GATHER: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ const MOST_STANDSTILLS: u32 = 5;
 
 /// Ships the log until its lease is settled and all of it is shipped, then removes the file.
 pub(super) async fn ship(log: Arc<LeaseLog>, bulk: Arc<Bulk>, permits: Arc<Semaphore>) {
-    let mut backoff = retry_backoff();
+    let mut backoff = bulk.retry_backoff();
     let mut refusals = 0;
     while wait_for_more(&log).await {
         let Ok(permit) = permits.acquire().await else {

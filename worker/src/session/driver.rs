@@ -19,9 +19,10 @@ use crate::bulk::{Logs, NoLog};
 use crate::coordinator::{Coordinator, chain};
 use crate::lease::LeaseId;
 use crate::memory::Memory;
+use crate::outside::Outside;
 use crate::shutdown::Wish;
 use crate::spool::{Answer, Spool};
-use crate::work::{LogSink, boottime_ms};
+use crate::work::LogSink;
 
 /// Timers stand still during suspend, the clock does not: it is looked at again this often.
 const LONGEST_SLEEP_MS: u64 = 1_000;
@@ -34,6 +35,7 @@ const SLOW_MS: u64 = 1_000;
 
 /// The rooms that the driver works in.
 pub(crate) struct Rooms {
+    pub(crate) outside: Outside,
     pub(crate) coordinator: Coordinator,
     pub(crate) surroundings: Surroundings,
     pub(crate) spool: Spool,
@@ -45,6 +47,7 @@ pub(crate) struct Rooms {
 /// The one task that owns the machine.
 pub(crate) struct Driver {
     machine: Machine,
+    outside: Outside,
     coordinator: Coordinator,
     blobs: Arc<dyn BlobStore>,
     spool: Spool,
@@ -69,6 +72,7 @@ impl Driver {
         let (tell, news) = mpsc::unbounded_channel();
         Self {
             machine,
+            outside: rooms.outside,
             coordinator: rooms.coordinator,
             blobs: Arc::clone(&rooms.surroundings.blobs),
             spool: rooms.spool,
@@ -101,7 +105,7 @@ impl Driver {
 
     /// Waits for the next thing that happens and lets the machine decide.
     async fn next(&mut self) -> Vec<Effect> {
-        let wait_ms = self.machine.wake_ms().saturating_sub(boottime_ms()).min(LONGEST_SLEEP_MS);
+        let wait_ms = self.machine.wake_ms().saturating_sub(self.outside.now_ms()).min(LONGEST_SLEEP_MS);
         tokio::select! {
             Some((number, heard)) = self.heard.recv() => self.on_heard(number, heard),
             Some((lease_id, news)) = self.news.recv() => self.on_news(&lease_id, news),
@@ -111,11 +115,11 @@ impl Driver {
                 while let Ok((lease_id, news)) = self.news.try_recv() {
                     effects.extend(self.on_news(&lease_id, news));
                 }
-                effects.extend(self.machine.on_ended(boottime_ms(), &lease_id, ending));
+                effects.extend(self.machine.on_ended(self.outside.now_ms(), &lease_id, ending));
                 effects
             }
             Ok(()) = self.wishes.changed() => self.on_wish(),
-            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => self.machine.on_tick(boottime_ms()),
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => self.machine.on_tick(self.outside.now_ms()),
             Some(_) = self.deliveries.join_next() => Vec::new(),
         }
     }
@@ -126,11 +130,11 @@ impl Driver {
             return Vec::new();
         }
         match heard {
-            Heard::Message(message) => self.machine.on_message(boottime_ms(), *message),
+            Heard::Message(message) => self.machine.on_message(self.outside.now_ms(), *message),
             Heard::Lost(loss) => {
                 self.stream = None;
                 self.tell_loss(&loss);
-                self.machine.on_lost(boottime_ms(), loss)
+                self.machine.on_lost(self.outside.now_ms(), loss)
             }
         }
     }
@@ -148,11 +152,11 @@ impl Driver {
             Wish::GoOn => Vec::new(),
             Wish::Drain => {
                 tracing::info!("draining: finishing what is held, taking nothing new");
-                self.machine.on_drain(boottime_ms())
+                self.machine.on_drain(self.outside.now_ms())
             }
             Wish::Stop => {
                 tracing::info!("stopping: ending what runs");
-                self.machine.on_stop(boottime_ms())
+                self.machine.on_stop(self.outside.now_ms())
             }
         }
     }
@@ -247,14 +251,14 @@ impl Driver {
     async fn spool(&self, answer: Answer) {
         tracing::info!("{}", told(&answer));
         let lease_id = answer.lease_id().clone();
-        let (spool, begun_ms) = (self.spool.clone(), boottime_ms());
-        let stored = tokio::task::spawn_blocking(move || spool.store(&answer)).await;
+        let (spool, begun_ms) = (self.spool.clone(), self.outside.now_ms());
+        let stored = self.outside.files.run(move || spool.store(&answer)).await;
         match stored {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("lease {lease_id} is only in memory: {}", chain(&error)),
             Err(error) => tracing::error!("lease {lease_id} is only in memory: {error}"),
         }
-        let took_ms = boottime_ms().saturating_sub(begun_ms);
+        let took_ms = self.outside.now_ms().saturating_sub(begun_ms);
         if took_ms > SLOW_MS {
             tracing::warn!("the disk of the state directory is slow: a result took {took_ms} ms");
         }

@@ -20,7 +20,7 @@ use crate::work::{self, Ending, Keeper, LogSink, WorkContext};
 
 /// Does the work of leases.
 #[tonic::async_trait]
-pub(crate) trait Perform: Send + Sync + 'static {
+pub trait Perform: Send + Sync + 'static {
     /// From the work to its end; when it returns, nothing of the work runs any more.
     async fn perform(&self, work: v1::Work, context: WorkContext) -> Ending;
 }

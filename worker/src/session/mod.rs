@@ -4,7 +4,7 @@
 //! `jobs` are the leases whose work runs; `delivery` brings one answer to the coordinator.
 //!
 //! `machine` and its effects are public: the simulation of the whole system drives the real rules of a
-//! worker, in the place of a copy of them.
+//! worker, in the place of a copy of them. `Perform` is public for who simulates the work alone.
 
 mod delivery;
 mod driver;
@@ -18,7 +18,8 @@ mod words;
 
 pub(crate) use driver::{Driver, Rooms};
 pub use effect::{Assignment, Departure, Effect};
-pub(crate) use jobs::{Perform, RealWork, Surroundings};
+pub use jobs::Perform;
+pub(crate) use jobs::{RealWork, Surroundings};
 pub use machine::{Loss, Machine, Profile};
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use super::Perform;
 use super::fake::{Fake, World, work};
 use crate::blobs::Blob;
 use crate::config::{Address, TokenSource};
-use crate::start::run_with;
+use crate::start::run_within;
 use crate::work::{Ending, WorkContext, boottime_ms};
-use crate::{Shutdown, WorkerConfig, WorkerError};
+use crate::{Outside, Shutdown, WorkerConfig, WorkerError};
 
 /// Work that ends when the test says so: the command says how.
 struct Script {
@@ -116,8 +116,9 @@ impl Bench {
         let mut config = WorkerConfig::new(address, token, self.path("state"));
         // What this host has is no matter here.
         config.runners = Some(vec!["shell".to_owned()]);
-        let shutdown = Shutdown::new();
-        let task = tokio::spawn(run_with(config, shutdown.clone(), self.script.clone()));
+        let (shutdown, perform) = (Shutdown::new(), self.script.clone());
+        let outside = Outside { perform, ..Outside::real() };
+        let task = tokio::spawn(run_within(config, shutdown.clone(), outside));
         Running { shutdown, task }
     }
 
