@@ -1,0 +1,100 @@
+//! Everything together, drawn from a seed: some dozens of tasks in two waves, and an hour in which hosts crash and
+//! come back, links are cut, deaf, mute, held and slow, and segments get lost.
+
+use std::time::Duration;
+
+use crate::{
+    book::Fate,
+    chance::Chance,
+    plan::Plan,
+    scenario::each_seed,
+    world::{Crash, Link, Setting, World},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How long faults go on.
+const TROUBLE: Duration = Duration::from_secs(3600);
+/// A connection that lost a segment is of no use any more; so many messages come through for one that does not.
+const LOSS: f64 = 0.000_5;
+
+/// Something that is mended later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Coordinator,
+    Worker(usize),
+    Link(usize),
+}
+
+fn setting(seed: u64) -> Setting {
+    Setting { seed, workers: 4, plan: Plan::of(12), takes_s: (30, 600) }
+}
+
+fn trouble(world: &mut World, setting: &Setting) -> Result<(), String> {
+    let chance = Chance::of(setting.seed, "mix");
+    world.run_until("work", TROUBLE, |world| !world.book.pages().runs.is_empty())?;
+    world.lose(if chance.percent(50) { LOSS } else { 0.0 });
+    let end = world.now() + TROUBLE;
+    let mut mended: Vec<(Duration, Fault)> = Vec::new();
+    while world.now() < end && !world.seen().is_done {
+        world.run_for(SECOND * u32::try_from(chance.between(1, 120)).unwrap_or(1))?;
+        mend(world, &mut mended, Some(world.now()));
+        strike(world, setting, &chance, &mut mended);
+    }
+    mend(world, &mut mended, None);
+    world.lose(0.0);
+    for worker in 1..=setting.workers {
+        world.slow_down(worker, SECOND / 2);
+    }
+    Ok(())
+}
+
+fn strike(world: &mut World, setting: &Setting, chance: &Chance, mended: &mut Vec<(Duration, Fault)>) {
+    let worker = usize::try_from(chance.between(1, setting.workers as u64)).unwrap_or(1);
+    // Most faults are short, some last longer than a lease.
+    let lasts_s = if chance.percent(80) { chance.between(1, 200) } else { chance.between(300, 1500) };
+    let until = world.now() + SECOND * u32::try_from(lasts_s).unwrap_or(1);
+    let crash = chance.pick(&[Crash::Killed, Crash::PowerLost]);
+    let kind = chance.between(0, 5);
+    let fault = match kind {
+        0 | 1 => Fault::Coordinator,
+        2 => Fault::Worker(worker),
+        _ => Fault::Link(worker),
+    };
+    if kind == 5 {
+        return world.slow_down(worker, SECOND / 2 * u32::try_from(chance.between(1, 8)).unwrap_or(1));
+    }
+    // What is broken is broken; a coordinator that waits for its commit is one of these.
+    let is_busy = mended.iter().any(|(_, other)| *other == fault) || !world.coordinator_is_up();
+    if is_busy {
+        return;
+    }
+    match fault {
+        Fault::Coordinator if kind == 0 => world.crash_coordinator(crash),
+        Fault::Coordinator => world.doom(chance.pick(&[Fate::BeforeCommit, Fate::AfterCommit])),
+        Fault::Worker(worker) => world.crash_worker(worker, crash),
+        Fault::Link(worker) => {
+            world.set_link(worker, chance.pick(&[Link::Cut, Link::Mute, Link::Deaf, Link::Held]));
+        }
+    }
+    mended.push((until, fault));
+}
+
+/// Mends what is due, or everything.
+fn mend(world: &mut World, mended: &mut Vec<(Duration, Fault)>, due: Option<Duration>) {
+    let (now, later) = mended.drain(..).partition(|(until, _)| due.is_none_or(|due| *until <= due));
+    *mended = later;
+    let now: Vec<(Duration, Fault)> = now;
+    for (_, fault) in now {
+        match fault {
+            Fault::Coordinator if world.coordinator_is_up() => world.spare(),
+            Fault::Coordinator => world.bounce_coordinator(),
+            Fault::Worker(worker) => world.bounce_worker(worker),
+            Fault::Link(worker) => world.set_link(worker, Link::Whole),
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_every_task_is_done_once_and_what_was_accepted_stays() {
+    each_seed(4, setting, trouble, |_, _| Ok(()));
+}
