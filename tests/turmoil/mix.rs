@@ -7,7 +7,7 @@ use crate::{
     book::Fate,
     chance::Chance,
     plan::Plan,
-    scenario::each_seed,
+    scenario::{each_seed, run, seeds, small},
     world::{Crash, Link, Setting, World},
 };
 
@@ -91,6 +91,18 @@ fn mend(world: &mut World, mended: &mut Vec<(Duration, Fault)>, due: Option<Dura
             Fault::Worker(worker) => world.bounce_worker(worker),
             Fault::Link(worker) => world.set_link(worker, Link::Whole),
         }
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in seeds(2) {
+        let trace = || run(&small(seed), trouble).book.pages().trace.clone();
+        let (one, other) = (trace(), trace());
+        let apart = one.iter().zip(&other).position(|(one, other)| one != other);
+        let before = apart.map(|at| (&one[at.saturating_sub(3)..=at], &other[at..=at]));
+        assert_eq!(before, None, "seed {seed}: where the runs part");
+        assert_eq!(one.len(), other.len(), "seed {seed}");
     }
 }
 

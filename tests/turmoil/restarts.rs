@@ -7,7 +7,7 @@ use crate::{
     chance::Chance,
     plan::Plan,
     scenario::{each_seed, nothing_is_lost, small},
-    world::{Crash, Setting, World},
+    world::{Crash, Link, Setting, World},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,6 +46,19 @@ fn a_coordinator_that_crashes_again_and_again_loses_and_repeats_nothing() {
 }
 
 #[test]
+fn a_coordinator_that_is_away_for_five_minutes_stops_and_repeats_nothing() {
+    let away = |world: &mut World, _: &Setting| {
+        world
+            .run_until("three stand-ins at work", 10 * MINUTE, |world| world.book.pages().runs.len() == 3)?;
+        world.crash_coordinator(Crash::Killed);
+        world.run_for(5 * MINUTE)?;
+        world.bounce_coordinator();
+        Ok(())
+    };
+    each_seed(1, small, away, nothing_is_lost);
+}
+
+#[test]
 fn a_coordinator_that_is_away_for_longer_than_lost_after_finds_agents_that_ended_themselves() {
     let away = |world: &mut World, _: &Setting| {
         begun(world)?;
@@ -62,6 +75,31 @@ fn a_coordinator_that_is_away_for_longer_than_lost_after_finds_agents_that_ended
         let fenced = pages.runs.iter().filter(|run| matches!(run.ended, Some((_, How::Fenced)))).count();
         if fenced == 2 { Ok(()) } else { Err(format!("{fenced} stand-ins were ended by their deadline")) }
     });
+}
+
+#[test]
+fn a_result_that_nobody_had_heard_of_survives_the_crash_of_its_worker() {
+    let reported = |world: &World| {
+        let pages = world.book.pages();
+        pages.runs.iter().any(|run| run.worker == 1 && matches!(run.ended, Some((_, How::Reported))))
+    };
+    let crash = |world: &mut World, setting: &Setting| {
+        let chance = Chance::of(setting.seed, "restarts");
+        world.run_until("worker 1 at work", 10 * MINUTE, |world| {
+            world.book.pages().runs.iter().any(|run| run.worker == 1)
+        })?;
+        world.set_link(1, chance.pick(&[Link::Cut, Link::Mute, Link::Deaf, Link::Held]));
+        world.run_until("a result of worker 1", 10 * MINUTE, reported)?;
+        world.run_for(SECOND)?;
+        world.crash_worker(1, chance.pick(&[Crash::Killed, Crash::PowerLost]));
+        world.run_for(SECOND * 30)?;
+        world.bounce_worker(1);
+        world.set_link(1, Link::Whole);
+        Ok(())
+    };
+    // One at a time for each worker: what else it did would end with it, and be done again.
+    let alone = |seed| Setting { takes_s: (60, 90), plan: Plan::of(2), ..small(seed) };
+    each_seed(3, alone, crash, nothing_is_lost);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! named with what happened in it.
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -24,16 +25,14 @@ pub(crate) fn small(seed: u64) -> Setting {
     Setting { seed, workers: 3, plan: Plan::of(4), takes_s: (60, 420) }
 }
 
-/// Runs so many seeds, or as many as the environment asks for.
+/// Runs a scenario under each of its seeds.
 pub(crate) fn each_seed(
-    seeds: u64,
+    bounded: u64,
     setting: impl Fn(u64) -> Setting,
     trouble: impl Fn(&mut World, &Setting) -> Result<(), String>,
     holds: impl Fn(&World, &Setting) -> Result<(), String>,
 ) {
-    let from = of_environment("WAVEGATE_TURMOIL_FROM").unwrap_or(0);
-    let seeds = of_environment("WAVEGATE_TURMOIL_SEEDS").unwrap_or(seeds);
-    for seed in from..from + seeds {
+    for seed in seeds(bounded) {
         let setting = setting(seed);
         let world = run(&setting, &trouble);
         let judged = catch_unwind(AssertUnwindSafe(|| holds(&world, &setting)));
@@ -43,6 +42,12 @@ pub(crate) fn each_seed(
             Err(_) => panic!("seed {seed}\n{}", told(&world)),
         }
     }
+}
+
+/// So many seeds, or those that the environment asks for.
+pub(crate) fn seeds(bounded: u64) -> Range<u64> {
+    let from = of_environment("WAVEGATE_TURMOIL_FROM").unwrap_or(0);
+    from..from + of_environment("WAVEGATE_TURMOIL_SEEDS").unwrap_or(bounded)
 }
 
 /// One world, from its beginning to the end of its plan.
