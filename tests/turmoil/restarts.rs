@@ -42,7 +42,7 @@ fn crash_coordinators(world: &mut World, setting: &Setting, most_down_s: u64) ->
 
 #[test]
 fn a_coordinator_that_crashes_again_and_again_loses_and_repeats_nothing() {
-    each_seed(3, small, |world, setting| crash_coordinators(world, setting, 300), nothing_is_lost);
+    each_seed(2, small, |world, setting| crash_coordinators(world, setting, 300), nothing_is_lost);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn workers_that_crash_are_replaced_without_two_agents_on_one_task() {
         }
         Ok(())
     };
-    each_seed(3, small, crash, |world, _| {
+    each_seed(2, small, crash, |world, _| {
         let pages = world.book.pages();
         let orphaned = pages.runs.iter().any(|run| matches!(run.ended, Some((_, How::Orphaned))));
         if orphaned { Ok(()) } else { Err("no crash met work".to_owned()) }

@@ -45,13 +45,13 @@ pub(crate) fn each_seed(
 }
 
 /// So many seeds, or those that the environment asks for.
-pub(crate) fn seeds(bounded: u64) -> Range<u64> {
+fn seeds(bounded: u64) -> Range<u64> {
     let from = of_environment("WAVEGATE_TURMOIL_FROM").unwrap_or(0);
     from..from + of_environment("WAVEGATE_TURMOIL_SEEDS").unwrap_or(bounded)
 }
 
 /// One world, from its beginning to the end of its plan.
-pub(crate) fn run(setting: &Setting, trouble: impl Fn(&mut World, &Setting) -> Result<(), String>) -> World {
+fn run(setting: &Setting, trouble: impl Fn(&mut World, &Setting) -> Result<(), String>) -> World {
     let seed = setting.seed;
     let mut world = World::new(setting);
     let ran = catch_unwind(AssertUnwindSafe(|| {
