@@ -3,9 +3,10 @@
 //! timings are the default ones: heartbeats of 10 s, leases that are lost after 15 min.
 //!
 //! `WAVEGATE_TURMOIL_SEEDS=200 cargo test --release -p wavegate-tests --test turmoil` runs more seeds of each
-//! scenario, `WAVEGATE_TURMOIL_FROM=17` begins at that one. With `RUSTFLAGS="--cfg tokio_unstable"` a seed is one run
-//! to the millisecond; without it tokio chooses between branches of `select!` that are ready at once by randomness
-//! of its own, so the faults and the work are the same, but not which message goes first.
+//! scenario, `WAVEGATE_TURMOIL_FROM=17` begins at that one. A seed is one run when it is the first
+//! in its process: tokio ends the tasks of a crashed host in an order that counts all tasks of the process. What is
+//! left to chance is which ready branch of a `select!` tokio takes (not with `RUSTFLAGS="--cfg tokio_unstable"`), and
+//! the ids that the product draws from the kernel, which decide nothing: its token, its epochs, a worker's instance.
 
 mod agents;
 mod book;

@@ -1,13 +1,13 @@
 //! Everything together, drawn from a seed: some dozens of tasks in two waves, and an hour in which hosts crash and
 //! come back, links are cut, deaf, mute, held and slow, and segments get lost.
 
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, process::Command, time::Duration};
 
 use crate::{
     book::Fate,
     chance::Chance,
     plan::Plan,
-    scenario::each_seed,
+    scenario::{each_seed, run, small},
     world::{Crash, Link, Setting, World},
 };
 
@@ -16,6 +16,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const TROUBLE: Duration = Duration::from_secs(3600);
 /// A connection that lost a segment is of no use any more; so many messages come through for one that does not.
 const LOSS: f64 = 0.000_5;
+
+/// Where the other process is to write what happens.
+const TRACE: &str = "WAVEGATE_TURMOIL_TRACE";
+/// The branches of a `select!` that are ready at once are taken by a randomness of tokio's own, unless it is built
+/// with `--cfg tokio_unstable`: that may part a pair.
+const MOST_PAIRS: u32 = 3;
 
 /// What must have happened somewhere, by two words of a line of the trace.
 const KINDS: [(&str, &str); 10] = [
@@ -106,6 +112,32 @@ fn mend(world: &mut World, mended: &mut Vec<(Duration, Fault)>, due: Option<Dura
             Fault::Link(worker) => world.set_link(worker, Link::Whole),
         }
     }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    if let Some(path) = std::env::var_os(TRACE) {
+        let world = run(&small(2), trouble);
+        std::fs::write(path, world.book.pages().trace.join("\n")).expect("a trace");
+        return;
+    }
+    let agree = || {
+        let (one, other) = (trace_of_another_process(), trace_of_another_process());
+        assert!(one.lines().count() > 50, "{one}");
+        one == other
+    };
+    assert!((0..MOST_PAIRS).any(|_| agree()), "{MOST_PAIRS} pairs of runs of one seed part");
+}
+
+/// tokio ends the tasks of a host that crashes in an order that depends on all tasks of the process before.
+fn trace_of_another_process() -> String {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("trace");
+    let mut test = Command::new(std::env::current_exe().expect("this program"));
+    let ran =
+        test.args(["--exact", "mix::one_seed_is_one_run"]).env(TRACE, &path).output().expect("it starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    std::fs::read_to_string(path).expect("a trace")
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn seeds(bounded: u64) -> Range<u64> {
 }
 
 /// One world, from its beginning to the end of its plan.
-fn run(setting: &Setting, trouble: impl Fn(&mut World, &Setting) -> Result<(), String>) -> World {
+pub(crate) fn run(setting: &Setting, trouble: impl Fn(&mut World, &Setting) -> Result<(), String>) -> World {
     let seed = setting.seed;
     let mut world = World::new(setting);
     let ran = catch_unwind(AssertUnwindSafe(|| {
