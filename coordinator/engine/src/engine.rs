@@ -57,6 +57,7 @@ impl Engine {
     pub fn restore(&mut self, plans: Vec<PlanSnapshot>, moment: &Moment<'_>) {
         self.index = LeaseIndex::default();
         self.fleet.begin(moment.mono);
+        self.fleet.connected().for_each(|worker| self.index.seat(&worker.row.id, worker.seats()));
         self.plans = plans
             .into_iter()
             .map(|snapshot| (snapshot.shape.id, Plan::restored(snapshot, moment, &mut self.index)))
@@ -74,15 +75,14 @@ impl Engine {
         self.fleet.refresh(workers, Accounts::new(accounts));
     }
 
-    /// A copy of who is connected, to go back to.
-    #[must_use]
-    pub fn fleet(&self) -> Fleet {
-        self.fleet.clone()
+    /// A batch begins: who is connected now can be gone back to.
+    pub fn mark_fleet(&mut self) {
+        self.fleet.mark();
     }
 
-    /// Goes back to a copy of who is connected.
-    pub fn set_fleet(&mut self, fleet: Fleet) {
-        self.fleet = fleet;
+    /// Goes back to who was connected when the batch began. The plans follow with [`Self::restore`].
+    pub fn reset_fleet(&mut self) {
+        self.fleet.go_back();
     }
 
     /// Lets go of a plan that the store cannot follow, until the next restart.
@@ -310,6 +310,7 @@ impl Engine {
             for lease in plan.leases.keys() {
                 self.index.forget(*lease);
             }
+            self.index.open_tasks -= plan.open_tasks;
         }
         self.asked.remove(&id);
     }

@@ -55,7 +55,15 @@ pub(crate) struct Plan {
     pub(crate) out_of_reach: BTreeSet<(LeaseKind, WorkerId)>,
     /// Something changed that may let it progress.
     pub(crate) stirred: bool,
+    /// The plan itself or a wave of it changed: also waves that wait may progress.
+    waves_stirred: bool,
+    /// Waves that have begun and are neither done nor cancelled.
+    pub(crate) begun: BTreeSet<WaveIx>,
+    /// Nothing of it is due before this; None: nothing is due.
+    pub(crate) wake: Option<Mono>,
     class_of: Vec<usize>,
+    /// The tasks in the order of their keys.
+    by_key: Vec<TaskIx>,
     dependents: Vec<Vec<TaskIx>>,
     /// Tasks that are to be built on results that theirs conflicted with.
     builders: BTreeSet<TaskIx>,
@@ -146,6 +154,7 @@ impl Plan {
         for at in 0..plan.waves.len() {
             plan.refresh_wave(WaveIx(at as u32));
         }
+        plan.due(moment.mono);
         plan
     }
 
@@ -163,6 +172,8 @@ impl Plan {
                 dependents[dependency.at()].push(TaskIx(at));
             }
         }
+        let mut by_key: Vec<_> = (0..tasks.len() as u32).map(TaskIx).collect();
+        by_key.sort_by_key(|task| shape.tasks[task.at()].key.as_str());
         let mut plan = Self {
             row,
             waves: waves.into_iter().map(Wave::new).collect(),
@@ -182,8 +193,15 @@ impl Plan {
             idle_since: None,
             out_of_reach: BTreeSet::new(),
             stirred: true,
+            waves_stirred: true,
+            begun: BTreeSet::new(),
+            wake: None,
+            by_key,
             shape,
         };
+        for at in 0..plan.waves.len() {
+            plan.note_begun(WaveIx(at as u32));
+        }
         for at in 0..plan.tasks.len() {
             let state = plan.tasks[at].state;
             let wave = plan.shape.tasks[at].wave;
@@ -215,7 +233,9 @@ impl Plan {
         match row.work {
             LeaseWork::Task { task, .. } => {
                 self.lease_of.insert(task, row.id);
-                self.open_tasks += u32::from(row.state.is_open());
+                let open = u32::from(row.state.is_open());
+                self.open_tasks += open;
+                index.open_tasks += open;
             }
             LeaseWork::Integrate
             | LeaseWork::Validate { .. }
@@ -233,8 +253,14 @@ impl Plan {
         (&self.shape.tasks[task.at()], &self.tasks[task.at()])
     }
 
+    /// Which of the plan's kinds of demand the task has.
+    pub(crate) fn class_of(&self, task: TaskIx) -> usize {
+        self.class_of[task.at()]
+    }
+
     pub(crate) fn task_named(&self, key: &str) -> Option<TaskIx> {
-        self.shape.tasks.iter().position(|task| task.key == key).map(|at| TaskIx(at as u32))
+        let key_of = |task: &TaskIx| self.shape.tasks[task.at()].key.as_str();
+        self.by_key.binary_search_by_key(&key, key_of).ok().map(|at| self.by_key[at])
     }
 
     pub(crate) fn wave_named(&self, key: &str) -> Option<WaveIx> {
@@ -245,8 +271,9 @@ impl Plan {
         self.shape.waves[wave.at()].tasks.clone().map(TaskIx)
     }
 
+    /// The waves that have begun and are in this state.
     pub(crate) fn waves_in(&self, state: WaveState) -> impl Iterator<Item = WaveIx> {
-        (0..self.waves.len() as u32).map(WaveIx).filter(move |wave| self.waves[wave.at()].row.state == state)
+        self.begun.iter().copied().filter(move |wave| self.waves[wave.at()].row.state == state)
     }
 
     /// The most task leases that may be open at once; None: no limit.
@@ -259,8 +286,8 @@ impl Plan {
 
     /// Whether a wave of it is being published.
     pub(crate) fn publishes(&self) -> bool {
-        let open = self.waves.iter().filter_map(|wave| self.leases.get(&wave.duty?));
-        open.into_iter().any(|lease| matches!(lease.row.work, LeaseWork::Publish { .. }))
+        let mut open = self.begun.iter().filter_map(|wave| self.leases.get(&self.waves[wave.at()].duty?));
+        open.any(|lease| matches!(lease.row.work, LeaseWork::Publish { .. }))
     }
 
     /// Tasks that wait for this one or were built on it, directly or not.
@@ -306,6 +333,11 @@ impl Plan {
             }
         }
         order
+    }
+
+    /// Something of it may be due then.
+    pub(crate) fn due(&mut self, at: Mono) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
     /// Whether nothing of it can happen any more, so that it can be forgotten.
