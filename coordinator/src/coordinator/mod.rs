@@ -18,7 +18,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use wavegate_engine::{Config, ConfigError, Engine};
 
 pub use backend::Program;
@@ -101,7 +105,7 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
     let address = listener.local_addr().map_err(listen)?;
     let timings = options.config.timings.clone();
     let (handle, requests) = Handle::new(REQUESTS_IN_FLIGHT);
-    let (outbox, committed) = SessionOutbox::new();
+    let (outbox, news) = SessionOutbox::new();
     let driver = Driver::new(Engine::new(options.config), opened.store, SystemClock, outbox, requests)?;
     let (end_streams, ended) = watch::channel(false);
     let services = Services {
@@ -117,7 +121,8 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
             fence_margin_ms: timings.fence_margin_ms,
             kill_grace_ms: timings.kill_grace_ms,
         },
-        committed,
+        news,
+        reading: Arc::new(Semaphore::new(rpc::MOST_READS)),
         stop: ended,
         sessions: Arc::new(AtomicU64::new(0)),
         prices: Arc::new(options.prices),

@@ -35,7 +35,7 @@ pub enum Request {
 /// Questions about what only the engine's memory knows.
 #[derive(Debug)]
 pub enum Look {
-    Holds { plan: PlanId, answer: oneshot::Sender<Holds> },
+    Holds { plan: PlanId, answer: oneshot::Sender<wavegate_engine::Holds> },
     Connected { answer: oneshot::Sender<Vec<wavegate_engine::WorkerId>> },
     PendingVerdicts { answer: oneshot::Sender<Vec<PendingVerdict>> },
     Accounts { answer: oneshot::Sender<Vec<AccountRow>> },
@@ -46,6 +46,15 @@ pub enum Look {
 pub struct Holds {
     pub waves: BTreeMap<WaveIx, String>,
     pub tasks: BTreeMap<TaskIx, String>,
+}
+
+impl From<wavegate_engine::Holds> for Holds {
+    fn from(holds: wavegate_engine::Holds) -> Self {
+        Self {
+            waves: holds.waves.into_iter().map(|(wave, reason)| (wave, reason.to_string())).collect(),
+            tasks: holds.tasks.into_iter().map(|(task, reason)| (task, reason.to_string())).collect(),
+        }
+    }
 }
 
 /// A stored plan.
@@ -117,7 +126,8 @@ impl Handle {
     pub async fn holds(&self, plan: PlanId) -> Result<Holds, ApplyError> {
         let (answer, answered) = oneshot::channel();
         self.request(Request::Look { look: Look::Holds { plan, answer } }).await?;
-        answered.await.map_err(|_| ApplyError::Stopping)
+        // Put into words here: those of a hundred thousand tasks would hold the driver up.
+        answered.await.map(Holds::from).map_err(|_| ApplyError::Stopping)
     }
 
     /// The workers with an open session.

@@ -238,5 +238,6 @@ async fn append(services: &Services, piece: v1::AppendLogRequest) -> Result<v1::
     let length = appended
         .map_err(status::internal)?
         .map_err(|error| status::unavailable(format!("the log cannot be written: {error}")))?;
+    services.news.log_grew(lease);
     Ok(v1::AppendLogResponse { lease_id: piece.lease_id, length })
 }

@@ -10,6 +10,7 @@ mod convert;
 mod desk;
 mod fleet;
 mod logs;
+mod news;
 mod outbox;
 mod plans;
 mod report;
@@ -24,7 +25,8 @@ mod tests;
 
 pub use access::Access;
 pub use convert::{diagnostics_of, event_of, outline_of, slug};
-pub use desk::Services;
+pub use desk::{MOST_READS, Services};
+pub use news::News;
 pub use outbox::SessionOutbox;
 pub use server::{ServeError, serve};
 pub use session::SessionTimings;
