@@ -6,10 +6,12 @@
 
 mod access;
 mod bulk;
+mod connection;
 mod convert;
 mod desk;
 mod fleet;
 mod logs;
+mod narrow;
 mod news;
 mod outbox;
 mod plans;
