@@ -56,6 +56,12 @@ pub(crate) struct Session {
     pub(crate) silent: bool,
 }
 
+/// Grants on their way to one worker. What is told of a lease makes room for the next, so only one that does not
+/// read gets no more: it must not take with it what waits for it. Half of what a session's outbox holds.
+const MOST_UNSEEN: u64 = 512;
+/// Leases of one worker, also of one without a limit of its own: a heartbeat of 256 KiB names them all.
+const MOST_LEASES: u64 = 5_000;
+
 /// Which plan an open or late lease belongs to, which leases a worker may still be working on, and who has
 /// room for more.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +70,9 @@ pub(crate) struct LeaseIndex {
     open_of: BTreeMap<WorkerId, BTreeSet<LeaseId>>,
     /// Slots of the workers that may be granted something as long as they are heard.
     seats: BTreeMap<WorkerId, u64>,
-    /// Those of them with free slots: most free first, then lowest id.
+    /// Grants of which nothing shows yet that they arrived.
+    unseen: BTreeMap<WorkerId, u64>,
+    /// Those of them that can be granted more: most free slots first, then lowest id.
     room: BTreeSet<(Reverse<u64>, WorkerId)>,
     /// Open task leases of all plans.
     pub(crate) open_tasks: u32,
@@ -284,7 +292,7 @@ impl Worker {
     /// How many leases it may have at a time; None: none at all, whoever asks.
     pub(crate) fn seats(&self) -> Option<u64> {
         let is_open = self.session.is_some() && !self.row.draining;
-        is_open.then(|| self.row.slots.map_or(u64::MAX, u64::from))
+        is_open.then(|| self.row.slots.map_or(MOST_LEASES, u64::from).min(MOST_LEASES))
     }
 
     /// Whether it may be granted anything.
@@ -339,7 +347,7 @@ impl LeaseIndex {
         });
     }
 
-    /// The workers with free slots: most free first, then lowest id.
+    /// The workers that can be granted more: most free slots first, then lowest id.
     pub(crate) fn room(&self) -> impl Iterator<Item = &WorkerId> {
         self.room.iter().map(|(_, worker)| worker)
     }
@@ -359,7 +367,27 @@ impl LeaseIndex {
         }
     }
 
+    /// A grant is on its way.
+    pub(crate) fn sent(&mut self, worker: &WorkerId) {
+        self.with_room(worker, |index| *index.unseen.entry(worker.clone()).or_default() += 1);
+    }
+
+    /// A grant that was on its way has arrived, or its lease is over.
+    pub(crate) fn seen(&mut self, worker: &WorkerId) {
+        self.with_room(worker, |index| {
+            if let Some(unseen) = index.unseen.get_mut(worker) {
+                *unseen = unseen.saturating_sub(1);
+                if *unseen == 0 {
+                    index.unseen.remove(worker);
+                }
+            }
+        });
+    }
+
     fn free(&self, worker: &WorkerId) -> u64 {
+        if self.unseen.get(worker).is_some_and(|unseen| *unseen >= MOST_UNSEEN) {
+            return 0;
+        }
         self.seats.get(worker).map_or(0, |slots| slots.saturating_sub(self.count_of(worker)))
     }
 

@@ -139,7 +139,11 @@ impl Engine {
                 self.hear(occasion, *lease);
                 self.repeat_cancel(occasion, session, *lease);
             } else if let Some(missed) = self.kept_mut(*lease) {
-                missed.grant = Grant::Missed { by_same_instance: same_instance };
+                let missed =
+                    std::mem::replace(&mut missed.grant, Grant::Missed { by_same_instance: same_instance });
+                if matches!(missed, Grant::Sent(_)) {
+                    self.index.seen(&hello.worker);
+                }
             }
         }
         for lease in held.iter().filter(|lease| !open.contains(lease)) {

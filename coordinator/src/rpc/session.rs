@@ -26,6 +26,11 @@ use crate::driver::Outgoing;
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for the driver's side of a session; more mean that the worker does not read.
 const MESSAGES_IN_FLIGHT: usize = 1024;
+/// A worker is not listened to while so many answers wait for it: what it says leads to more of them, and an answer
+/// can be as long as what it answers.
+const MOST_UNANSWERED: usize = 64;
+/// How often it is looked whether they have become fewer.
+const UNANSWERED_LOOK: Duration = Duration::from_millis(20);
 const WIRE_BUFFER: usize = 32;
 /// A worker that takes nothing for so long is deaf: its session ends, so that nobody takes it for a live
 /// one because it still speaks.
@@ -89,10 +94,12 @@ impl Session {
             Err((reason, permanent)) => return self.goodbye(&reason, permanent).await,
         };
         let (sender, outgoing) = mpsc::channel(MESSAGES_IN_FLIGHT);
+        let waiting = sender.downgrade();
         let handle = self.services.handle.clone();
         let opened = handle.open_session(self.id, sender).await.is_ok();
         if opened && handle.session_event(self.id, event).await.is_ok() {
-            let reading = Reading { services: self.services.clone(), id: self.id, wire: self.wire.clone() };
+            let (services, wire) = (self.services.clone(), self.wire.clone());
+            let reading = Reading { services, id: self.id, wire, waiting };
             let is_stopping = tokio::select! {
                 () = reading.run(&mut incoming) => false,
                 () = self.write(outgoing) => false,
@@ -175,11 +182,17 @@ struct Reading {
     services: Services,
     id: SessionId,
     wire: Wire,
+    /// What waits for the worker, as long as the driver has the session.
+    waiting: mpsc::WeakSender<Outgoing>,
 }
 
 impl Reading {
     async fn run(&self, incoming: &mut Streaming<v1::WorkerMessage>) {
         loop {
+            while self.waiting.upgrade().is_some_and(|it| it.max_capacity() - it.capacity() > MOST_UNANSWERED)
+            {
+                tokio::time::sleep(UNANSWERED_LOOK).await;
+            }
             let message = match incoming.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => return,

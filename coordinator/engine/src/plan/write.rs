@@ -251,6 +251,7 @@ impl Plan {
     /// Records a grant. The caller sends it.
     pub(crate) fn open_lease(&mut self, ctx: &mut Context<'_, '_>, row: LeaseRow, number: u64) {
         ctx.index.open(row.id, row.plan, &row.worker);
+        ctx.index.sent(&row.worker);
         match row.work {
             LeaseWork::Task { task, .. } => {
                 self.open_tasks += 1;
@@ -273,10 +274,12 @@ impl Plan {
     }
 
     /// The lease's worker proves that it holds it: the grant was seen, in whichever session.
-    pub(crate) fn prove_held(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
+    pub(crate) fn prove_held(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         lease.base = ctx.moment.mono;
-        lease.grant = Grant::Held;
+        if matches!(std::mem::replace(&mut lease.grant, Grant::Held), Grant::Sent(_)) {
+            ctx.index.seen(&lease.row.worker);
+        }
         // One that was unreachable is so again sooner than it would have been lost.
         let patience = ctx.config.timings.unreachable_after_ms.min(lease.row.lost_after_ms);
         self.due(ctx.moment.mono.plus(patience));
@@ -303,6 +306,10 @@ impl Plan {
         }
         let row = row.clone();
         if was.is_open() && !next.is_open() {
+            if matches!(lease.grant, Grant::Sent(_)) {
+                lease.grant = Grant::Unknown;
+                ctx.index.seen(&row.worker);
+            }
             self.close_lease(ctx, &row);
             if let Some(account) = &row.account {
                 let untried = ctx.fleet.accounts.on_unanswered(account, id);
