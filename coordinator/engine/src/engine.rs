@@ -1,7 +1,10 @@
 //! The engine itself: takes an input, finds the plan or worker that it is about, and lets the room
 //! that owns the matter decide. Owns the set of open plans and the scope of an embedded run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     account::{Account, AccountRow, Accounts},
@@ -114,7 +117,7 @@ impl Engine {
         let mut occasion = Occasion { moment, effects };
         let occasion = &mut occasion;
         match input {
-            Input::Submit { shape, by } => self.on_submit(occasion, *shape, by),
+            Input::Submit { shape, by } => self.on_submit(occasion, shape, by),
             Input::Approve { plan, mode, by, estimates } => {
                 let reply = self.steer(occasion, plan, |plan, ctx| plan.approve(ctx, mode, &by))?;
                 let kept = estimates.map(|estimates| Change::Estimated { plan, estimates });
@@ -266,7 +269,7 @@ impl Engine {
     fn on_submit(
         &mut self,
         occasion: &mut Occasion<'_, '_>,
-        shape: PlanShape,
+        shape: Arc<PlanShape>,
         by: String,
     ) -> Result<Reply, Refusal> {
         let id = shape.id;

@@ -174,7 +174,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
                     let answer = answer.map_or(Answer::None, Answer::Apply);
                     batch.push(Envelope::new(*input, answer));
                 }
-                Request::Submit { submission, answer } => self.staging.push(*submission, answer),
+                Request::Submit { submission, answer } => self.staging.push(submission, answer),
                 Request::OpenSession { session, sender } => self.outbox.open(session, sender),
                 Request::Look { look } => looks.push(look),
                 Request::Stop => go_on = false,

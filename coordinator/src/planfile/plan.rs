@@ -19,7 +19,7 @@ use super::{
 };
 
 const MAX_WAVES: usize = 1000;
-/// What the engine keeps in memory of so many tasks is some 100 MB; see `measure-bounds`.
+/// So many take some 200 MB of the coordinator's memory; see `measure-bounds`.
 const MAX_TASKS: usize = 100_000;
 /// What the defaults may come to when they stand in each task, in bytes.
 const MAX_COPIED_DEFAULTS: usize = 64 * 1024 * 1024;

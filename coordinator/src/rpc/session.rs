@@ -2,6 +2,7 @@
 //! sizes of messages and the end of a session, which the driver hears of just once.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read as _},
     sync::atomic::Ordering,
     time::Duration,
@@ -31,6 +32,9 @@ const MESSAGES_IN_FLIGHT: usize = 1024;
 const MOST_UNANSWERED: usize = 64;
 /// How often it is looked whether they have become fewer.
 const UNANSWERED_LOOK: Duration = Duration::from_millis(20);
+/// Messages of one session that the driver has not handled yet: enough to share a commit, few enough that many
+/// talkative workers do not keep the driver from the others.
+const MOST_UNHANDLED: usize = 32;
 const WIRE_BUFFER: usize = 32;
 /// A worker that takes nothing for so long is deaf: its session ends, so that nobody takes it for a live
 /// one because it still speaks.
@@ -188,6 +192,7 @@ struct Reading {
 
 impl Reading {
     async fn run(&self, incoming: &mut Streaming<v1::WorkerMessage>) {
+        let mut unhandled = VecDeque::with_capacity(MOST_UNHANDLED);
         loop {
             while self.waiting.upgrade().is_some_and(|it| it.max_capacity() - it.capacity() > MOST_UNANSWERED)
             {
@@ -223,8 +228,13 @@ impl Reading {
                     continue;
                 }
             };
-            if self.services.handle.session_event(self.id, event).await.is_err() {
-                return;
+            // One may name thousands of leases, and nobody needs a second one before it is answered.
+            let is_heartbeat = matches!(event, SessionEvent::Heartbeat { .. });
+            let Ok(handling) = self.services.handle.session_event(self.id, event).await else { return };
+            unhandled.push_back(handling);
+            while unhandled.len() >= if is_heartbeat { 1 } else { MOST_UNHANDLED } {
+                let Some(handling) = unhandled.pop_front() else { break };
+                handling.done().await;
             }
         }
     }

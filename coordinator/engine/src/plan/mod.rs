@@ -13,7 +13,10 @@ mod trouble;
 mod verdict;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     config::Config,
@@ -36,7 +39,7 @@ pub(crate) struct Context<'a, 'm> {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    pub(crate) shape: PlanShape,
+    pub(crate) shape: Arc<PlanShape>,
     pub(crate) row: PlanRow,
     pub(crate) waves: Vec<Wave>,
     pub(crate) tasks: Vec<TaskRow>,
@@ -120,7 +123,7 @@ pub(crate) enum Grant {
 
 impl Plan {
     /// A plan that awaits approval.
-    pub(crate) fn submitted(shape: PlanShape) -> Self {
+    pub(crate) fn submitted(shape: Arc<PlanShape>) -> Self {
         let row = PlanRow {
             state: PlanState::AwaitingApproval,
             mode: None,
@@ -140,7 +143,7 @@ impl Plan {
     /// A plan as stored; every lease gets its lost_after again from `now`.
     pub(crate) fn restored(snapshot: PlanSnapshot, moment: &Moment<'_>, index: &mut LeaseIndex) -> Self {
         let PlanSnapshot { shape, row, waves, tasks, leases, requested_mode: _ } = snapshot;
-        let mut plan = Self::build(shape, row, waves, tasks);
+        let mut plan = Self::build(Arc::new(shape), row, waves, tasks);
         for row in leases.into_iter().filter(|row| plan.keeps_right(row)).collect::<Vec<_>>() {
             plan.adopt(row, moment.mono, index);
         }
@@ -158,7 +161,7 @@ impl Plan {
         plan
     }
 
-    fn build(shape: PlanShape, row: PlanRow, waves: Vec<WaveRow>, tasks: Vec<TaskRow>) -> Self {
+    fn build(shape: Arc<PlanShape>, row: PlanRow, waves: Vec<WaveRow>, tasks: Vec<TaskRow>) -> Self {
         let mut by_demand = BTreeMap::new();
         let mut classes = Vec::new();
         let mut class_of = Vec::with_capacity(tasks.len());

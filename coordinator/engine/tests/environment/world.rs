@@ -161,7 +161,7 @@ impl World {
         self.next_plan += 1;
         let shape = plan.build(id);
         self.store.stage(shape.clone());
-        self.must(Input::Submit { shape: Box::new(shape), by: "ada".to_owned() });
+        self.must(Input::Submit { shape: std::sync::Arc::new(shape), by: "ada".to_owned() });
         id
     }
 
