@@ -18,8 +18,9 @@ use std::{future::Future, time::Duration};
 use tonic::transport::Channel;
 use wavegate_proto::v1;
 use wavegate_tests::{
-    Home, LONG,
+    Home, LONG, Process,
     bounds::{Site, resident_bytes, wide_plan},
+    wait_until,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -27,6 +28,16 @@ const MIB: u64 = 1024 * 1024;
 fn home() -> Home {
     Home::new(env!("CARGO_BIN_EXE_wavegate-under-test"), env!("CARGO_BIN_EXE_wavegate-worker-under-test"))
         .unwrap()
+}
+
+/// A coordinator with the timings that it has by default, but for these flags.
+fn serve(home: &Home, listen: &str, flags: &[&str]) -> Process {
+    let mut args = vec!["serve", "--listen", listen];
+    args.extend(flags);
+    let _ = std::fs::remove_file(home.path("wavegate.db.d/address"));
+    let serve = home.start("serve", &args).unwrap();
+    wait_until("the coordinator to listen", || home.dump(), || Site::of(home).ok());
+    serve
 }
 
 /// Ends the test when something takes too long.
@@ -62,7 +73,9 @@ async fn until_state(
 /// A small plan in standard comes to its end, whatever else happens.
 async fn another_plan_ends(site: &Site, home: &Home, name: &str) {
     let channel = site.connect().await.unwrap();
-    let plan = site.run(&channel, wide_plan(name, 20, 20), v1::Mode::Standard).await.unwrap();
+    // At the same priority the older plan would go first.
+    let source = wide_plan(name, 20, 20).replace("waves:", "defaults: { priority: P0 }\nwaves:");
+    let plan = site.run(&channel, source, v1::Mode::Standard).await.unwrap();
     until_state(site, &channel, home, plan, v1::PlanState::Done, LONG).await;
 }
 

@@ -9,7 +9,7 @@ use wavegate_tests::{
     bounds::{Site, wide_plan},
 };
 
-use super::{another_plan_ends, expect_resident, home, until_state};
+use super::{another_plan_ends, expect_resident, home, serve, until_state};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_five_thousand_tasks_runs_to_its_end_and_others_beside_it() {
@@ -25,7 +25,7 @@ async fn a_plan_of_a_hundred_thousand_tasks_runs_to_its_end_and_others_beside_it
 
 async fn run_to_the_end(tasks: usize, most_mib: u64) {
     let home = home();
-    let serve = home.serve("127.0.0.1:0").unwrap();
+    let serve = serve(&home, "127.0.0.1:0", &[]);
     let limit = LONG + Duration::from_millis(20 * tasks as u64);
     let file = home.write("large.yaml", &wide_plan("large", tasks, 1000)).unwrap();
     let file = file.to_str().unwrap();

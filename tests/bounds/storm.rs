@@ -10,35 +10,33 @@ use wavegate_tests::{
     bounds::{Heard, Site, raise_open_files, success, wide_plan},
 };
 
-use super::{expect_resident, home, until_state, within};
+use super::{expect_resident, home, serve, until_state, within};
 
 #[test]
 fn five_hundred_workers_that_come_back_at_once_lose_nothing() {
-    // A tenth of what workers are given by default.
-    let timings = ["--heartbeat-ms", "1000", "--unreachable-after-ms", "3000", "--lost-after-ms", "90000"];
-    come_back(500, &timings, 300);
+    come_back(500, 300);
 }
 
 /// Needs 10,100 open files for each of two processes (`ulimit -n`), some 3 GB of memory and a few minutes.
 #[test]
 #[ignore = "ten thousand connections: see the command in main.rs"]
 fn ten_thousand_workers_that_come_back_at_once_lose_nothing() {
-    come_back(10_000, &[], 1_500);
+    come_back(10_000, 1_500);
 }
 
-fn come_back(workers: usize, timings: &[&str], most_mib: u64) {
+fn come_back(workers: usize, most_mib: u64) {
     let files = raise_open_files();
     assert!(files > workers as u64 + 100, "{files} open files are allowed: raise `ulimit -n`");
     let home = home();
     let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let mut serve = start(&home, &listen, timings);
+    let mut before = serve(&home, &listen, &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let limit = LONG + Duration::from_millis(60 * workers as u64);
     let plan = runtime.block_on(lease_all(&home, workers, limit));
-    expect_resident("with all workers", serve.id(), most_mib);
-    serve.kill();
+    expect_resident("with all workers", before.id(), most_mib);
+    before.kill();
 
-    let serve = start(&home, &listen, timings);
+    let serve = serve(&home, &listen, &[]);
     runtime.block_on(within(limit, "all workers to come back", &home, async {
         let site = Site::of(&home).unwrap();
         let mut coming = JoinSet::new();
@@ -68,15 +66,6 @@ fn come_back(workers: usize, timings: &[&str], most_mib: u64) {
     expect_resident("after all have come back", serve.id(), most_mib);
 }
 
-fn start(home: &Home, listen: &str, timings: &[&str]) -> wavegate_tests::Process {
-    let mut args = vec!["serve", "--listen", listen];
-    args.extend(timings);
-    let _ = std::fs::remove_file(home.path("wavegate.db.d/address"));
-    let serve = home.start("serve", &args).unwrap();
-    wavegate_tests::wait_until("the coordinator to listen", || home.dump(), || Site::of(home).ok());
-    serve
-}
-
 /// A task for each worker, and each worker with its task; then they are all gone.
 async fn lease_all(home: &Home, workers: usize, limit: Duration) -> i64 {
     let site = Site::of(home).unwrap();
@@ -86,8 +75,7 @@ async fn lease_all(home: &Home, workers: usize, limit: Duration) -> i64 {
     for at in 0..workers {
         let site = site.clone();
         begun.spawn(async move {
-            let channel = site.connect().await?;
-            let mut peer = site.worker(&channel, &format!("worker-{at}"), 1, &[]).await?;
+            let (channel, mut peer) = site.come(&format!("worker-{at}"), 1, &[]).await;
             loop {
                 if let Some(Heard::Grant(grant)) = peer.hear().await? {
                     peer.say(Said::Started(v1::Started { lease_id: grant.lease_id })).await?;
@@ -121,9 +109,8 @@ fn leases(home: &Home) -> Vec<(String, String)> {
 
 /// Comes back with its lease, beats until it is told to keep it, and brings the result.
 async fn hold_and_finish(site: Site, name: String, lease: String) -> anyhow::Result<()> {
-    let channel = site.connect().await?;
     let held = std::slice::from_ref(&lease);
-    let mut peer = site.worker(&channel, &name, 1, held).await?;
+    let (_channel, mut peer) = site.come(&name, 1, held).await;
     peer.beat(1, held).await?;
     loop {
         match peer.hear().await? {

@@ -3,7 +3,7 @@
 //! that it starts, on a database in the temporary directory.
 //!
 //! `cargo build --release -p wavegate-tests --bins && target/release/measure-bounds`
-//! (`turns`, `sessions`, `followers`, `storm` measure one of the four; a number after it is its largest size).
+//! (`turns`, `waves`, `sessions`, `followers`, `storm` measure one of the five; a number after it is its largest size).
 
 use std::{
     io::{self, Write as _},
@@ -29,11 +29,14 @@ fn main() -> anyhow::Result<()> {
     let largest = args.next().map(|size| size.parse()).transpose()?;
     let wanted = |name: &str| what == name || what == "all";
     anyhow::ensure!(
-        ["all", "turns", "sessions", "followers", "storm"].contains(&what.as_str()),
+        ["all", "turns", "waves", "sessions", "followers", "storm"].contains(&what.as_str()),
         "no such: {what}"
     );
     if wanted("turns") {
         turns(largest.unwrap_or(100_000))?;
+    }
+    if wanted("waves") {
+        waves(largest.unwrap_or(10_000))?;
     }
     if wanted("sessions") {
         sessions(largest.unwrap_or(10_000))?;
@@ -130,6 +133,45 @@ fn one_result(desk: &mut Desk, leases: &mut Vec<Granted>, at: usize) {
     let (session, lease, kind) = leases.swap_remove(at % leases.len());
     desk.say(session, finished(lease, kind));
     leases.extend(desk.take_grants());
+}
+
+/// The turns that are about a whole wave: its tasks go to a judge, and are done by its verdict.
+fn waves(largest: usize) -> anyhow::Result<()> {
+    say("\nA WHOLE WAVE IN ONE TURN, by its tasks, database in memory")?;
+    say("   tasks   the last result, and the grant to a judge ms    ratio   the verdict ms    ratio")?;
+    let mut first = None;
+    for tasks in [100, 1_000, 10_000].into_iter().filter(|tasks| *tasks <= largest) {
+        let mut desk = Desk::new(Config::default())?;
+        desk.run(&wide_plan("wave", tasks, tasks))?;
+        for _ in 0..WORKERS {
+            desk.connect(SLOTS, &[Role::Executor]);
+        }
+        let (mut done, mut last) = (0, Duration::ZERO);
+        while done < tasks {
+            for (session, lease, kind) in desk.take_grants() {
+                done += 1;
+                if done == tasks {
+                    desk.connect(1, &[Role::Thor]);
+                }
+                let begun = Instant::now();
+                desk.say(session, finished(lease, kind));
+                last = begun.elapsed();
+            }
+        }
+        let judged = desk.take_grants();
+        anyhow::ensure!(judged.len() == 1, "expected a judge, found {}", judged.len());
+        let verdict = desk.work_to_the_end(judged, 1);
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let (last_1, verdict_1) = *first.get_or_insert((ms(last), ms(verdict)));
+        say(&format!(
+            "{tasks:>8} {:>46.1} {:>8.1} {:>16.1} {:>8.1}",
+            ms(last),
+            ms(last) / last_1,
+            ms(verdict),
+            ms(verdict) / verdict_1
+        ))?;
+    }
+    Ok(())
 }
 
 /// Workers that are there, and one that does something.
@@ -253,15 +295,11 @@ async fn storm(largest: usize) -> anyhow::Result<()> {
         let mut coming = tokio::task::JoinSet::new();
         for number in 0..workers {
             let site = site.clone();
-            coming.spawn(async move {
-                let channel = site.connect().await?;
-                let worker = site.worker(&channel, &format!("worker-{number}"), 1, &[]).await?;
-                anyhow::Ok((channel, worker))
-            });
+            coming.spawn(async move { site.come(&format!("worker-{number}"), 1, &[]).await });
         }
         let mut there = Vec::new();
         while let Some(come) = coming.join_next().await {
-            there.push(come??);
+            there.push(come?);
         }
         let seconds = begun.elapsed().as_secs_f64();
         let held = resident_bytes(serve.id());

@@ -87,11 +87,43 @@ impl Site {
         slots: u32,
         held: &[String],
     ) -> anyhow::Result<Peer> {
+        self.welcomed(channel, hello(name, slots, held)).await
+    }
+
+    /// A welcomed worker that only does tasks and judges nothing, on this connection.
+    pub async fn executor(
+        &self,
+        channel: &Channel,
+        name: &str,
+        slots: u32,
+        held: &[String],
+    ) -> anyhow::Result<Peer> {
+        let roles = vec![v1::Role::Executor.into()];
+        self.welcomed(channel, v1::Hello { roles, ..hello(name, slots, held) }).await
+    }
+
+    async fn welcomed(&self, channel: &Channel, hello: v1::Hello) -> anyhow::Result<Peer> {
         let mut peer = self.session(channel).await?;
-        peer.say(Said::Hello(hello(name, slots, held))).await?;
+        peer.say(Said::Hello(hello)).await?;
         match peer.hear().await? {
             Some(Heard::Welcome(_)) => Ok(peer),
             other => anyhow::bail!("expected a welcome, heard {other:?}"),
+        }
+    }
+
+    /// A welcomed executor on a connection of its own. Tries again until it is one, as workers do: where very many come
+    /// at once the system itself turns some away.
+    pub async fn come(&self, name: &str, slots: u32, held: &[String]) -> (Channel, Peer) {
+        loop {
+            let coming = async {
+                let channel = self.connect().await?;
+                let peer = self.executor(&channel, name, slots, held).await?;
+                anyhow::Ok((channel, peer))
+            };
+            if let Ok(come) = coming.await {
+                return come;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     }
 
