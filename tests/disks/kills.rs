@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, thread};
 
-use wavegate_tests::{BEATS_A_SECOND, Home, Process, Strace};
+use wavegate_tests::{BEATS_A_SECOND, Home, Process, Strace, wait_until};
 
 use crate::{assert_accepted_once, begin_witnesses, free_address, home, need_strace, wait_for};
 
@@ -34,11 +34,16 @@ impl Point {
 
     /// The process has ended as it entered such a call.
     #[track_caller]
-    fn assert_struck(&self, mut struck: Strace) {
-        struck.detach();
-        let log = struck.log();
-        let has_called = self.calls.split(',').any(|call| log.contains(&format!(" {call}(")));
-        assert!(has_called && log.contains("killed by SIGKILL"), "{}: {log}", self.name);
+    fn assert_struck(&self, struck: Strace) {
+        let has_called = |log: &str| self.calls.split(',').any(|call| log.contains(&format!(" {call}(")));
+        wait_until(
+            &format!("the kill {}", self.name),
+            || struck.log(),
+            || {
+                let log = struck.log();
+                (has_called(&log) && log.contains("killed by SIGKILL")).then_some(())
+            },
+        );
     }
 }
 

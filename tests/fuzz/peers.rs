@@ -173,7 +173,7 @@ impl<H: Home> Peers<H> {
             by: "ada".to_owned(),
         };
         let (answer, mut submitted) = oneshot::channel();
-        self.turn(vec![Request::Submit { submission: Box::new(submission), answer }]);
+        self.turn(vec![Request::Submit { submission: std::sync::Arc::new(submission), answer }]);
         self.turn(Vec::new());
         self.turn(Vec::new());
         if let Ok(Ok(submitted)) = submitted.try_recv() {

@@ -2,6 +2,7 @@
 //! are dropped, and waiting for a condition. Asserts nothing itself.
 
 mod agents;
+pub mod bounds;
 mod home;
 mod hosts;
 pub mod model_api;

@@ -4,11 +4,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 
 use crate::{Process, wait_until};
+
+/// How long a tracer may take to let go, and how often that is looked at.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A tracer on a process. Dropping it lets the process go.
 #[derive(Debug)]
@@ -71,7 +76,12 @@ impl Strace {
     pub fn detach(&mut self) {
         if let Some(mut tracer) = self.tracer.take() {
             tracer.signal(Signal::INT);
-            tracer.wait();
+            let end = Instant::now() + PATIENCE;
+            while !is_gone(tracer.id()) && Instant::now() < end {
+                std::thread::sleep(LOOK);
+            }
+            // One that waits for a process that is ending lets go of all of them when it is killed.
+            tracer.kill();
         }
     }
 }

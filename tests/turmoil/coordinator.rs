@@ -46,9 +46,9 @@ pub(crate) async fn serve(
     opened.files.name_start(&opened.epoch)?;
     let config = Config::default();
     let (handle, requests) = Handle::new(1024);
-    let (outbox, committed) = SessionOutbox::new();
+    let (outbox, news) = SessionOutbox::new();
     let (end_streams, ended) = watch::channel(false);
-    let given = services(&opened, &config.timings, Prices::built_in(), handle, committed, ended);
+    let given = services(&opened, &config.timings, Prices::built_in(), handle, news, ended);
     let services = Services { files: FileWork::Inline, ..given };
     let store = MortalStore { store: opened.store, book: book.clone(), peers };
     let outbox = SeenOutbox { outbox, book };
@@ -180,6 +180,10 @@ impl Outbox for SeenOutbox {
 
     fn close(&mut self, session: SessionId) {
         self.outbox.close(session);
+    }
+
+    fn news(&mut self, plan: PlanId) {
+        self.outbox.news(plan);
     }
 
     fn committed(&mut self) {

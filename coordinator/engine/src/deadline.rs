@@ -2,10 +2,11 @@
 //! that nobody can work on.
 
 use crate::{
+    config::Timings,
     effect::{Change, EventKind},
     engine::{Engine, Occasion},
     hold::{Duty, duty_of},
-    ids::{Mono, PlanId, TaskIx, WaveIx},
+    ids::{Mono, PlanId, TaskIx},
     plan::Plan,
     row::{LeaseKind, Role},
     state::{LeaseState, PauseReason, PlanState},
@@ -25,10 +26,13 @@ impl Engine {
         self.fleet.mark_silent(now, self.config.timings.unreachable_after_ms);
         let tried = self.fleet.accounts.on_time(now);
         occasion.effects.changes.extend(tried.into_iter().map(Change::Account));
+        let pause_after = self.config.timings.no_worker_pause_ms;
         let plans: Vec<_> = self.plans.keys().copied().collect();
         for id in plans {
             self.expire_leases(occasion, id);
-            let missing = self.plans.get(&id).and_then(|plan| self.first_missing(plan)).unwrap_or_default();
+            let starved = |plan: &&Plan| plan.idle_since.is_some_and(|since| now.since(since) >= pause_after);
+            let starved = self.plans.get(&id).filter(starved);
+            let missing = starved.map(|plan| self.first_missing(plan).unwrap_or_default());
             let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
                 continue;
             };
@@ -37,11 +41,11 @@ impl Engine {
             for task in due {
                 plan.release_delay(task);
             }
-            let pause_after = ctx.config.timings.no_worker_pause_ms;
-            if plan.idle_since.is_some_and(|since| now.since(since) >= pause_after) {
+            if let Some(missing) = missing {
                 plan.idle_since = None;
                 plan.pause(&mut ctx, PauseReason::NoWorker, &missing);
             }
+            plan.wake = plan.earliest(&ctx.config.timings);
         }
         self.wake = None;
     }
@@ -85,26 +89,11 @@ impl Engine {
     }
 
     /// When something may be due: the earliest deadline of all plans, and often enough to notice a
-    /// gap in our own clock.
+    /// gap in our own clock. Each plan's is looked for at a tick and only kept in step in between: it may be too
+    /// early then, which costs a tick, and is never too late.
     pub(crate) fn plan_wake(&mut self, now: Mono) {
         let timings = &self.config.timings;
-        let deadlines = self.plans.values().flat_map(|plan| {
-            let leases = plan.leases.values().filter(|lease| lease.row.state.is_open()).map(|lease| {
-                match lease.row.state {
-                    LeaseState::Unreachable { .. } => lease.base.plus(lease.row.lost_after_ms),
-                    LeaseState::Granted
-                    | LeaseState::Running
-                    | LeaseState::Cancelling
-                    | LeaseState::Finished
-                    | LeaseState::Released(_)
-                    | LeaseState::Lost => {
-                        lease.base.plus(timings.unreachable_after_ms.min(lease.row.lost_after_ms))
-                    }
-                }
-            });
-            let idle = plan.idle_since.map(|since| since.plus(timings.no_worker_pause_ms));
-            leases.chain(plan.delayed.values().copied()).chain(idle)
-        });
+        let deadlines = self.plans.values().filter_map(|plan| plan.wake);
         // Since the last tick, whatever came meanwhile: a tick that every message puts off would take the time
         // without one for a gap, and forgive the leases of the dead for ever.
         let regular = self.last_tick.map_or(now, |last| last.plus(timings.clock_gap_ms / 3));
@@ -118,7 +107,11 @@ impl Engine {
     pub(crate) fn note_starved(&mut self, occasion: &mut Occasion<'_, '_>, id: PlanId) {
         let now = occasion.moment.mono;
         let starved = self.serves(id) && self.plans.get(&id).is_some_and(|plan| self.is_starved(plan));
+        let pause_after = self.config.timings.no_worker_pause_ms;
         if let Some(plan) = self.plans.get_mut(&id) {
+            if starved && plan.idle_since.is_none() {
+                plan.due(now.plus(pause_after));
+            }
             plan.idle_since = if starved { plan.idle_since.or(Some(now)) } else { None };
         }
     }
@@ -126,13 +119,14 @@ impl Engine {
     fn is_starved(&self, plan: &Plan) -> bool {
         plan.row.state == PlanState::Running
             && plan.delayed.is_empty()
+            && plan.open_tasks == 0
             && !plan.leases.values().any(|lease| lease.row.state.is_open())
             && self.waits_for_worker(plan) == Some(false)
     }
 
     /// What no connected worker has for the first thing that waits, in words.
     fn first_missing(&self, plan: &Plan) -> Option<String> {
-        let waves = (0..plan.waves.len() as u32).map(WaveIx);
+        let waves = plan.begun.iter().copied();
         let duties = waves.filter_map(|wave| {
             let Duty { kind, role, demand } = duty_of(plan, wave)?;
             let missing = self.missing(plan, kind, role, demand.as_ref())?;
@@ -148,8 +142,7 @@ impl Engine {
 
     /// Whether a connected worker could ever do something of what waits; None: nothing waits.
     fn waits_for_worker(&self, plan: &Plan) -> Option<bool> {
-        let waves = (0..plan.waves.len() as u32).map(WaveIx);
-        let duties = waves.filter_map(|wave| duty_of(plan, wave));
+        let duties = plan.begun.iter().filter_map(|wave| duty_of(plan, *wave));
         let tasks = plan.classes.iter().zip(&plan.ready).filter(|(_, ready)| !ready.is_empty());
         let tasks = tasks.map(|(demand, _)| Duty {
             kind: LeaseKind::Task,
@@ -169,9 +162,12 @@ impl Engine {
         let Some(plan) = self.plans.get(&id) else {
             return;
         };
+        if plan.row.state != PlanState::Paused(PauseReason::NoWorker) || !self.serves(id) {
+            return;
+        }
         // What waits for a time only is no news: nobody has come for it.
         let hopeful = self.waits_for_worker(plan).unwrap_or(plan.delayed.is_empty());
-        if plan.row.state != PlanState::Paused(PauseReason::NoWorker) || !hopeful || !self.serves(id) {
+        if !hopeful {
             return;
         }
         let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
@@ -182,5 +178,26 @@ impl Engine {
         event.reason = PauseReason::NoWorker.as_str().to_owned();
         event.text = "a worker came".to_owned();
         ctx.emit(event);
+    }
+}
+
+impl Plan {
+    /// When the first of its deadlines is.
+    fn earliest(&self, timings: &Timings) -> Option<Mono> {
+        let open = self.leases.values().filter(|lease| lease.row.state.is_open());
+        let leases = open.map(|lease| {
+            let patience = match lease.row.state {
+                LeaseState::Unreachable { .. } => lease.row.lost_after_ms,
+                LeaseState::Granted
+                | LeaseState::Running
+                | LeaseState::Cancelling
+                | LeaseState::Finished
+                | LeaseState::Released(_)
+                | LeaseState::Lost => timings.unreachable_after_ms.min(lease.row.lost_after_ms),
+            };
+            lease.base.plus(patience)
+        });
+        let idle = self.idle_since.map(|since| since.plus(timings.no_worker_pause_ms));
+        leases.chain(self.delayed.values().copied()).chain(idle).min()
     }
 }

@@ -1,7 +1,10 @@
 //! The engine itself: takes an input, finds the plan or worker that it is about, and lets the room
 //! that owns the matter decide. Owns the set of open plans and the scope of an embedded run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     account::{Account, AccountRow, Accounts},
@@ -58,6 +61,7 @@ impl Engine {
         self.index = LeaseIndex::default();
         self.fleet.begin(moment.mono);
         self.fleet.accounts.begin_waits(moment, &self.config.timings);
+        self.fleet.connected().for_each(|worker| self.index.seat(&worker.row.id, worker.seats()));
         self.plans = plans
             .into_iter()
             .map(|snapshot| {
@@ -77,15 +81,14 @@ impl Engine {
         self.fleet.refresh(workers, Accounts::new(accounts));
     }
 
-    /// A copy of who is connected, to go back to.
-    #[must_use]
-    pub fn fleet(&self) -> Fleet {
-        self.fleet.clone()
+    /// A batch begins: who is connected now can be gone back to.
+    pub fn mark_fleet(&mut self) {
+        self.fleet.mark();
     }
 
-    /// Goes back to a copy of who is connected.
-    pub fn set_fleet(&mut self, fleet: Fleet) {
-        self.fleet = fleet;
+    /// Goes back to who was connected when the batch began. The plans follow with [`Self::restore`].
+    pub fn reset_fleet(&mut self) {
+        self.fleet.go_back();
     }
 
     /// Lets go of a plan that the store cannot follow, until the next restart.
@@ -117,7 +120,7 @@ impl Engine {
         let mut occasion = Occasion { moment, effects };
         let occasion = &mut occasion;
         match input {
-            Input::Submit { shape, by } => self.on_submit(occasion, *shape, by),
+            Input::Submit { shape, by } => self.on_submit(occasion, shape, by),
             Input::Approve { plan, mode, by, estimates } => {
                 let reply = self.steer(occasion, plan, |plan, ctx| plan.approve(ctx, mode, &by))?;
                 let kept = estimates.map(|estimates| Change::Estimated { plan, estimates });
@@ -286,7 +289,7 @@ impl Engine {
     fn on_submit(
         &mut self,
         occasion: &mut Occasion<'_, '_>,
-        shape: PlanShape,
+        shape: Arc<PlanShape>,
         by: String,
     ) -> Result<Reply, Refusal> {
         let id = shape.id;
@@ -330,6 +333,7 @@ impl Engine {
             for lease in plan.leases.keys() {
                 self.index.forget(*lease);
             }
+            self.index.open_tasks -= plan.open_tasks;
         }
         self.asked.remove(&id);
     }

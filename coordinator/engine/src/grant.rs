@@ -1,10 +1,7 @@
 //! Who is granted what. Owns the order of grants, the cap, and the choice of a worker; a pass over
 //! what is ready ends when nothing more fits, and a second pass would grant nothing.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::Config,
@@ -12,7 +9,7 @@ use crate::{
     engine::{Engine, Occasion},
     estimate::{MAX_TASK_TOKENS, MAX_WAVE_TOKENS},
     files::overlap,
-    fleet::{Fleet, LeaseIndex},
+    fleet::{Fleet, LeaseIndex, Worker},
     hold::{Duty, duty_of},
     ids::{LeaseId, PlanId, TaskIx, WaveIx, WorkerId},
     model::Family,
@@ -28,132 +25,76 @@ pub(crate) const TASK_RESERVATION_TOKENS: u64 = MAX_TASK_TOKENS;
 /// What a coordinate lease reserves of a budget: the estimate of one wave's coordination.
 pub(crate) const COUNSEL_RESERVATION_TOKENS: u64 = MAX_WAVE_TOKENS;
 
-/// Workers with their free slots when they were put in, most free first, then lowest id.
-type Queue = BinaryHeap<(u64, Reverse<WorkerId>)>;
-
-/// Free slots of the connected workers, kept while a pass grants.
-pub(crate) struct Slots {
-    free: BTreeMap<WorkerId, u64>,
-    /// By what is asked: workers that can, most free first. A stale entry is corrected when met.
-    queues: BTreeMap<(Role, Option<Demand>), Queue>,
+/// The worker with most free slots that can do it and is none of `without`; of equals the one with the lowest id.
+fn choose(
+    fleet: &Fleet,
+    index: &LeaseIndex,
+    role: Role,
+    demand: Option<&Demand>,
+    without: &BTreeSet<WorkerId>,
+) -> Option<WorkerId> {
+    let can = |id: &&WorkerId| fleet.worker(id).is_some_and(|worker| fleet.can(worker, role, demand));
+    index.room().filter(|id| !without.contains(*id)).find(can).cloned()
 }
 
-impl Slots {
-    pub(crate) fn new(fleet: &Fleet, index: &LeaseIndex) -> Self {
-        let free = fleet
-            .connected()
-            .filter(|worker| worker.is_awake())
-            .map(|worker| {
-                let slots = worker.row.slots.map_or(u64::MAX, u64::from);
-                (worker.row.id.clone(), slots.saturating_sub(index.count_of(&worker.row.id)))
-            })
-            .filter(|(_, free)| *free > 0)
-            .collect();
-        Self { free, queues: BTreeMap::new() }
+/// A Thor that did none of the wave's work, if any connected one could; else any.
+pub(crate) fn choose_thor(
+    fleet: &Fleet,
+    index: &LeaseIndex,
+    plan: &Plan,
+    wave: WaveIx,
+    demand: Option<&Demand>,
+) -> Option<WorkerId> {
+    let without = plan.out_of_reach_for(LeaseKind::Validate);
+    // Who did the work is looked for in all the wave's tasks: only when anybody could judge.
+    let first = choose(fleet, index, Role::Thor, demand, &without)?;
+    let authors = plan.authors(wave);
+    if !authors.contains(&first) {
+        return Some(first);
     }
-
-    /// The worker with most free slots that can do it and is none of `without`; of equals the one with the lowest id.
-    fn choose(
-        &mut self,
-        fleet: &Fleet,
-        role: Role,
-        demand: Option<&Demand>,
-        without: &BTreeSet<WorkerId>,
-    ) -> Option<WorkerId> {
-        let Self { free, queues } = self;
-        let queue = queues.entry((role, demand.cloned())).or_insert_with(|| {
-            let able =
-                |id: &WorkerId| fleet.worker(id).is_some_and(|worker| fleet.able(worker, role, demand));
-            free.iter().filter(|(id, _)| able(id)).map(|(id, free)| (*free, Reverse(id.clone()))).collect()
-        });
-        let mut aside = Vec::new();
-        let chosen = loop {
-            let Some((at_push, Reverse(id))) = queue.pop() else { break None };
-            let now = free.get(&id).copied().unwrap_or(0);
-            // An account that is being tried takes one lease: its worker may be out since it was put in.
-            if !fleet.worker(&id).is_some_and(|worker| fleet.can(worker, role, demand)) {
-                continue;
-            }
-            if without.contains(&id) {
-                aside.push((at_push, Reverse(id)));
-                continue;
-            }
-            if now > 0 {
-                queue.push((now, Reverse(id.clone())));
-            }
-            if now == at_push {
-                break Some(id);
-            }
-        };
-        // Other plans may have use for them.
-        queue.extend(aside);
-        chosen
+    let able = |thor: &Worker| {
+        let id = &thor.row.id;
+        !authors.contains(id) && !without.contains(id) && fleet.able(thor, Role::Thor, demand)
+    };
+    if !fleet.connected().any(able) {
+        return Some(first);
     }
-
-    /// A Thor that did none of the wave's work, if any connected one could; else any.
-    pub(crate) fn choose_thor(
-        &self,
-        fleet: &Fleet,
-        demand: Option<&Demand>,
-        authors: &BTreeSet<&WorkerId>,
-        without: &BTreeSet<WorkerId>,
-    ) -> Option<WorkerId> {
-        let others = fleet.connected().any(|thor| {
-            let id = &thor.row.id;
-            fleet.able(thor, Role::Thor, demand) && !authors.contains(id) && !without.contains(id)
-        });
-        self.free
-            .iter()
-            .filter(|(id, _)| !without.contains(id))
-            .filter(|(id, _)| fleet.worker(id).is_some_and(|worker| fleet.can(worker, Role::Thor, demand)))
-            .filter(|(id, _)| !others || !authors.contains(id))
-            .max_by_key(|(id, free)| (**free, Reverse((*id).clone())))
-            .map(|(id, _)| id.clone())
-    }
-
-    fn take(&mut self, worker: &WorkerId) {
-        if let Some(free) = self.free.get_mut(worker) {
-            *free -= 1;
-            if *free == 0 {
-                self.free.remove(worker);
-            }
-        }
-    }
+    let without = authors.into_iter().cloned().chain(without).collect();
+    choose(fleet, index, Role::Thor, demand, &without)
 }
 
 impl Engine {
     /// Grants everything that can be granted: validate, integrate and publish, coordinate, then tasks.
     pub(crate) fn grant_all(&mut self, occasion: &mut Occasion<'_, '_>) {
-        let mut slots = Slots::new(&self.fleet, &self.index);
-        if slots.free.is_empty() {
+        if self.index.room().next().is_none() {
             return;
         }
         let open: Vec<_> =
             self.plans.iter().filter(|(_, plan)| self.plan_hold(plan).is_none()).map(|(id, _)| *id).collect();
         for role in [Role::Thor, Role::Executor, Role::Coordinator] {
             for plan in &open {
-                self.grant_duties(occasion, *plan, role, &mut slots);
+                self.grant_duties(occasion, *plan, role);
             }
         }
-        self.grant_tasks(occasion, &open, &mut slots);
+        self.grant_tasks(occasion, &open);
     }
 
-    fn grant_duties(&mut self, occasion: &mut Occasion<'_, '_>, plan: PlanId, role: Role, slots: &mut Slots) {
+    fn grant_duties(&mut self, occasion: &mut Occasion<'_, '_>, plan: PlanId, role: Role) {
         let Some((plan, mut ctx)) = self.with_plan(plan, occasion) else {
             return;
         };
-        for wave in (0..plan.waves.len() as u32).map(WaveIx) {
+        for wave in plan.begun.iter().copied().collect::<Vec<_>>() {
             let Some(Duty { kind, demand, .. }) = duty_of(plan, wave).filter(|duty| duty.role == role) else {
                 continue;
             };
             if plan.row.state != PlanState::Running {
                 continue;
             }
-            let without = plan.out_of_reach_for(kind);
             let worker = if role == Role::Thor {
-                slots.choose_thor(ctx.fleet, demand.as_ref(), &plan.authors(wave), &without)
+                choose_thor(ctx.fleet, ctx.index, plan, wave, demand.as_ref())
             } else {
-                slots.choose(ctx.fleet, role, demand.as_ref(), &without)
+                let without = plan.out_of_reach_for(kind);
+                choose(ctx.fleet, ctx.index, role, demand.as_ref(), &without)
             };
             let Some(worker) = worker else { continue };
             let (work, brief) = plan.duty(wave);
@@ -165,58 +106,69 @@ impl Engine {
                 plan.pause(&mut ctx, PauseReason::Budget, &why);
                 continue;
             }
-            slots.take(&worker);
             plan.grant_duty(&mut ctx, wave, work, brief, worker, demand.as_ref());
         }
     }
 
     /// By priority, then plan order, over all plans.
-    fn grant_tasks(&mut self, occasion: &mut Occasion<'_, '_>, open: &[PlanId], slots: &mut Slots) {
+    fn grant_tasks(&mut self, occasion: &mut Occasion<'_, '_>, open: &[PlanId]) {
         // Demands that no free worker meets in this pass; for a plan that some workers cannot reach, its own.
         let mut unmet = BTreeMap::<Option<PlanId>, BTreeSet<Demand>>::new();
-        let mut full = BTreeSet::new();
-        loop {
-            let next = open
-                .iter()
-                .filter(|id| !full.contains(*id))
-                .filter_map(|id| self.plans.get(id).map(|plan| (id, plan)))
-                .filter_map(|(id, plan)| {
-                    let unmet = |demand: &Demand| {
-                        [None, Some(*id)].iter().any(|of| unmet.get(of).is_some_and(|it| it.contains(demand)))
-                    };
-                    plan.next_ready(unmet).map(|(priority, task)| (priority, *id, task))
-                })
-                .min();
-            let Some((_, id, task)) = next else { return };
-            let held = self
-                .plans
-                .get(&id)
-                .is_none_or(|plan| plan.row.state != PlanState::Running || self.limit(plan).is_some());
-            if held {
-                full.insert(id);
+        let mut next: BTreeSet<_> = open.iter().filter_map(|id| self.next_task(*id, &unmet)).collect();
+        while let Some(first) = next.pop_first() {
+            let (_, id, task) = first;
+            // A grant changes its own plan, and a demand that is found unmet every one.
+            let now = self.next_task(id, &unmet);
+            if now != Some(first) {
+                next.extend(now);
                 continue;
             }
-            let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
-                return;
-            };
-            let demand = plan.shape.tasks[task.at()].demand.clone();
-            let without = plan.out_of_reach_for(LeaseKind::Task);
-            let Some(worker) = slots.choose(ctx.fleet, Role::Executor, Some(&demand), &without) else {
-                let of = (!without.is_empty()).then_some(id);
-                unmet.entry(of).or_default().insert(demand);
-                continue;
-            };
-            let work = LeaseWork::Task { task, attempt: plan.tasks[task.at()].attempt + 1 };
-            if let Some(why) = plan.over_budget(ctx.config, plan.reservation(ctx.config, work)) {
-                plan.pause(&mut ctx, PauseReason::Budget, &why);
-                continue;
-            }
-            if plan.is_task_over_budget(task) {
-                let why = plan.over_task_budget(task);
-                plan.pause(&mut ctx, PauseReason::Budget, &why);
-                continue;
-            }
-            slots.take(&worker);
+            self.try_grant_task(occasion, id, task, &mut unmet);
+            next.extend(self.next_task(id, &unmet).filter(|again| *again != first));
+        }
+    }
+
+    /// What the plan would be granted next, as far as its limits allow; ordered as grants are.
+    fn next_task(
+        &self,
+        id: PlanId,
+        unmet: &BTreeMap<Option<PlanId>, BTreeSet<Demand>>,
+    ) -> Option<(u8, PlanId, TaskIx)> {
+        let plan = self.plans.get(&id)?;
+        if plan.row.state != PlanState::Running || self.limit(plan).is_some() {
+            return None;
+        }
+        let is_unmet = |demand: &Demand| {
+            [None, Some(id)].iter().any(|of| unmet.get(of).is_some_and(|it| it.contains(demand)))
+        };
+        let (priority, task) = plan.next_ready(is_unmet)?;
+        Some((priority, id, task))
+    }
+
+    fn try_grant_task(
+        &mut self,
+        occasion: &mut Occasion<'_, '_>,
+        id: PlanId,
+        task: TaskIx,
+        unmet: &mut BTreeMap<Option<PlanId>, BTreeSet<Demand>>,
+    ) {
+        let Some((plan, mut ctx)) = self.with_plan(id, occasion) else {
+            return;
+        };
+        let demand = &plan.shape.tasks[task.at()].demand;
+        let without = plan.out_of_reach_for(LeaseKind::Task);
+        let Some(worker) = choose(ctx.fleet, ctx.index, Role::Executor, Some(demand), &without) else {
+            let of = (!without.is_empty()).then_some(id);
+            unmet.entry(of).or_default().insert(demand.clone());
+            return;
+        };
+        let work = LeaseWork::Task { task, attempt: plan.tasks[task.at()].attempt + 1 };
+        if let Some(why) = plan.over_budget(ctx.config, plan.reservation(ctx.config, work)) {
+            plan.pause(&mut ctx, PauseReason::Budget, &why);
+        } else if plan.is_task_over_budget(task) {
+            let why = plan.over_task_budget(task);
+            plan.pause(&mut ctx, PauseReason::Budget, &why);
+        } else {
             plan.grant_task(&mut ctx, task, worker);
         }
     }
@@ -295,6 +247,9 @@ impl Plan {
     /// Which budget one more lease that reserves so much would pass, and what can be done: counted are
     /// what is spent, what open leases reserve or have used, and its own reservation.
     fn over_budget(&self, config: &Config, more: Usage) -> Option<String> {
+        if self.row.budget.micro_usd.is_none() && self.row.budget.tokens.is_none() {
+            return None;
+        }
         let open = self.leases.values().filter(|lease| lease.row.state.is_open());
         let reserved =
             open.map(|lease| self.reservation(config, lease.row.work).at_least(lease.row.progress));

@@ -1,13 +1,13 @@
 //! Why something waits. Owns the typed reasons and computes them when asked, by the same questions
 //! in the same order as a grant.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     account::{Account, AccountState, Trouble},
     engine::Engine,
     fleet::Fleet,
-    grant::Slots,
+    grant::choose_thor,
     ids::{Mono, TaskIx, WaveIx},
     model::Family,
     plan::{Plan, STANDARD_CAP},
@@ -25,7 +25,7 @@ pub enum HoldReason {
     /// An embedded run grants its own plan only.
     NotServed,
     /// Waves that are not done, by key.
-    WavesBefore(Vec<String>),
+    WavesBefore(Arc<[String]>),
     /// Standard runs one wave at a time: the one that has begun, by key.
     OneWaveAtATime(String),
     WaveBlocked(WaveBlock),
@@ -110,12 +110,12 @@ impl fmt::Display for HoldReason {
             Self::PlanPaused(reason) => write!(f, "the plan is paused ({reason})"),
             Self::PlanBlocked(reason) => write!(f, "the plan is blocked ({reason})"),
             Self::NotServed => f.write_str("this embedded run grants its own plan only"),
-            Self::WavesBefore(keys) => write!(f, "{} not done", keys.join(", ")),
+            Self::WavesBefore(keys) => write!(f, "{} not done", Listed(keys)),
             Self::OneWaveAtATime(key) => {
                 write!(f, "one wave at a time in standard: {key} is not done")
             }
             Self::WaveBlocked(reason) => write!(f, "the wave is blocked ({reason})"),
-            Self::Dependencies(keys) => write!(f, "{} not submitted", keys.join(", ")),
+            Self::Dependencies(keys) => write!(f, "{} not submitted", Listed(keys)),
             Self::Delay { ms } => write!(f, "retry in {} s", ms.div_ceil(1000)),
             Self::ResultOwed => f.write_str("the worker of its lost lease is back: waiting for its result"),
             Self::Cap => write!(f, "{} leases live", CAP_IN_WORDS),
@@ -133,6 +133,23 @@ impl fmt::Display for HoldReason {
             Self::Counsel(Purpose::Triage) => f.write_str("the coordinator's triage"),
             Self::ExternalVerdict => f.write_str("a verdict from outside"),
             Self::Next => f.write_str("next to be granted"),
+        }
+    }
+}
+
+/// So many keys are told: a task may wait for thousands, and thousands of tasks for the same.
+const MOST_KEYS: usize = 20;
+
+/// Keys in a sentence.
+struct Listed<'k>(&'k [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = &self.0[..self.0.len().min(MOST_KEYS)];
+        f.write_str(&told.join(", "))?;
+        match self.0.len() - told.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }
@@ -202,6 +219,7 @@ impl Engine {
         let plan = self.plans.get(&plan)?;
         let whole = self.plan_hold(plan);
         let mut holds = Holds::default();
+        let mut known = Known { limit: self.limit(plan), ..Known::default() };
         for wave in (0..plan.waves.len() as u32).map(WaveIx) {
             if let Some(reason) = self.wave_hold(plan, wave, now, whole.as_ref()) {
                 holds.waves.push((wave, reason));
@@ -209,7 +227,7 @@ impl Engine {
         }
         for task in (0..plan.tasks.len() as u32).map(TaskIx) {
             if matches!(plan.tasks[task.at()].state, TaskState::Pending { .. }) {
-                holds.tasks.push((task, self.task_hold(plan, task, now, whole.as_ref())));
+                holds.tasks.push((task, self.task_hold(plan, task, now, whole.as_ref(), &mut known)));
             }
         }
         Some(holds)
@@ -264,13 +282,23 @@ impl Engine {
         }
     }
 
-    fn task_hold(&self, plan: &Plan, task: TaskIx, now: Mono, whole: Option<&HoldReason>) -> HoldReason {
+    fn task_hold(
+        &self,
+        plan: &Plan,
+        task: TaskIx,
+        now: Mono,
+        whole: Option<&HoldReason>,
+        known: &mut Known,
+    ) -> HoldReason {
         let (shape, _) = plan.task(task);
         if let Some(whole) = whole {
             return whole.clone();
         }
         match plan.waves[shape.wave.at()].row.state {
-            WaveState::Waiting => return waiting_wave(plan, shape.wave, None),
+            WaveState::Waiting => {
+                let reason = known.waiting.entry(shape.wave);
+                return reason.or_insert_with(|| waiting_wave(plan, shape.wave, None)).clone();
+            }
             WaveState::Blocked(reason) => return HoldReason::WaveBlocked(reason),
             WaveState::Running
             | WaveState::Integrating
@@ -295,13 +323,17 @@ impl Engine {
         {
             return HoldReason::Counsel(purpose);
         }
-        if let Some(limit) = self.limit(plan) {
-            return limit;
+        if let Some(limit) = &known.limit {
+            return limit.clone();
         }
         if let Some(other) = plan.overlaps_live(task) {
             return HoldReason::FilesOverlap(plan.shape.tasks[other.at()].key.clone());
         }
-        self.full_or_missing(plan, LeaseKind::Task, Role::Executor, Some(&shape.demand), now)
+        let reason = known.by_class.entry(plan.class_of(task));
+        let demand = Some(&shape.demand);
+        reason
+            .or_insert_with(|| self.full_or_missing(plan, LeaseKind::Task, Role::Executor, demand, now))
+            .clone()
     }
 
     /// What is missing for such a lease of the plan, if no connected worker can ever do it as things are.
@@ -329,8 +361,7 @@ impl Engine {
             return Some(HoldReason::Cap);
         }
         let most = self.config.max_agents?;
-        let open: u32 = self.plans.values().map(|plan| plan.open_tasks).sum();
-        (open >= most).then_some(HoldReason::MaxAgents(most))
+        (self.index.open_tasks >= most).then_some(HoldReason::MaxAgents(most))
     }
 
     /// The trouble of the account by which it could be done soonest, when every one is in trouble.
@@ -358,9 +389,7 @@ impl Engine {
     fn thor_hold(&self, plan: &Plan, wave: WaveIx, now: Mono) -> HoldReason {
         let demand = plan.thor_demand();
         let reason = self.full_or_missing(plan, LeaseKind::Validate, Role::Thor, demand.as_ref(), now);
-        let slots = Slots::new(&self.fleet, &self.index);
-        let without = plan.out_of_reach_for(LeaseKind::Validate);
-        let thor = || slots.choose_thor(&self.fleet, demand.as_ref(), &plan.authors(wave), &without);
+        let thor = || choose_thor(&self.fleet, &self.index, plan, wave, demand.as_ref());
         if reason == HoldReason::Next && thor().is_none() {
             return HoldReason::NoSlot;
         }
@@ -382,14 +411,21 @@ impl Engine {
         if let Some(trouble) = self.account_hold(role, demand, now) {
             return trouble;
         }
-        let free = self.fleet.connected().any(|worker| {
-            let slots = worker.row.slots.map_or(u64::MAX, u64::from);
-            self.fleet.can(worker, role, demand)
-                && !without.contains(&worker.row.id)
-                && self.index.count_of(&worker.row.id) < slots
-        });
+        let can = |id: &crate::ids::WorkerId| {
+            let worker = self.fleet.worker(id).filter(|_| !without.contains(id));
+            worker.is_some_and(|worker| self.fleet.can(worker, role, demand))
+        };
+        let free = self.index.room().any(can);
         if free { HoldReason::Next } else { HoldReason::NoSlot }
     }
+}
+
+/// What holds many tasks alike, found once.
+#[derive(Debug, Default)]
+struct Known {
+    limit: Option<HoldReason>,
+    waiting: BTreeMap<WaveIx, HoldReason>,
+    by_class: BTreeMap<usize, HoldReason>,
 }
 
 /// What waits in a plan, and why.
@@ -401,7 +437,7 @@ pub struct Holds {
 
 fn waiting_wave(plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> HoldReason {
     let key = |wave: WaveIx| plan.shape.waves[wave.at()].key.clone();
-    let before: Vec<_> = plan.waves_before(wave).map(key).collect();
+    let before: Arc<[_]> = plan.waves_before(wave).map(key).collect();
     if !before.is_empty() {
         return HoldReason::WavesBefore(before);
     }

@@ -1,6 +1,8 @@
 //! What can happen to the engine, and how it says no. Owns the types only. Every field comes from a
 //! person, a peer, the store or the clock, so none is taken for granted.
 
+use std::sync::Arc;
+
 use crate::{
     account::Account,
     config::ConfigError,
@@ -17,7 +19,8 @@ use crate::{
 pub enum Input {
     /// A staged plan is whole.
     Submit {
-        shape: Box<PlanShape>,
+        /// Shared: a copy of a hundred thousand tasks takes its time.
+        shape: Arc<PlanShape>,
         by: String,
     },
     Approve {

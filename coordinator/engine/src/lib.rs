@@ -30,7 +30,6 @@ pub use account::*;
 pub use config::*;
 pub use effect::*;
 pub use engine::Engine;
-pub use fleet::Fleet;
 pub use hold::{HoldReason, Holds, Missing};
 pub use ids::*;
 pub use input::*;

@@ -77,8 +77,8 @@ impl Engine {
         let mut event = Self::worker_event(EventKind::WorkerConnected, &row.id);
         event.text = row.name.clone();
         occasion.effects.changes.push(Change::Event(event));
-        self.fleet
-            .put(row, Some(Session { id: session, grants: 0, heard: occasion.moment.mono, silent: false }));
+        self.fleet.put(row, Session { id: session, grants: 0, heard: occasion.moment.mono, silent: false });
+        self.seat(&hello.worker);
         for plan in self.plans.values_mut() {
             plan.out_of_reach.retain(|(_, worker)| *worker != hello.worker);
         }
@@ -139,7 +139,11 @@ impl Engine {
                 self.hear(occasion, *lease);
                 self.repeat_cancel(occasion, session, *lease);
             } else if let Some(missed) = self.kept_mut(*lease) {
-                missed.grant = Grant::Missed { by_same_instance: same_instance };
+                let missed =
+                    std::mem::replace(&mut missed.grant, Grant::Missed { by_same_instance: same_instance });
+                if matches!(missed, Grant::Sent(_)) {
+                    self.index.seen(&hello.worker);
+                }
             }
         }
         for lease in held.iter().filter(|lease| !open.contains(lease)) {
@@ -327,6 +331,12 @@ impl Engine {
             occasion.effects.changes.push(Change::Event(event));
             self.fleet.set_row(row);
         }
+        self.seat(&worker);
+    }
+
+    /// Keeps in step whom something may be granted.
+    fn seat(&mut self, worker: &WorkerId) {
+        self.index.seat(worker, self.fleet.worker(worker).and_then(crate::fleet::Worker::seats));
     }
 
     pub(crate) fn on_drain_worker(
@@ -356,6 +366,7 @@ impl Engine {
         event.text = row.name.clone();
         occasion.effects.changes.push(Change::Event(event));
         self.fleet.set_row(row);
+        self.seat(worker);
     }
 
     pub(crate) fn on_forget_worker(

@@ -407,6 +407,24 @@ pub struct Demand {
 }
 
 impl PlanSpec {
+    /// The plan without its waves.
+    #[must_use]
+    pub fn head(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            project: self.project.clone(),
+            vars: self.vars.clone(),
+            requirements: self.requirements.clone(),
+            constraints: self.constraints.clone(),
+            budget: self.budget,
+            thor: self.thor,
+            thor_agent: self.thor_agent.clone(),
+            coordinator_runner: self.coordinator_runner.clone(),
+            waves: Vec::new(),
+        }
+    }
+
     /// The part of the plan that decisions need, under the id and name that the store gave it.
     #[must_use]
     pub fn shape(&self, id: PlanId, name: String, base: Option<Digest>) -> PlanShape {

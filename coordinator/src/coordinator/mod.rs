@@ -18,7 +18,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use wavegate_engine::{Config, ConfigError, Engine, Input, Timings};
 
 pub use backend::Program;
@@ -26,7 +30,7 @@ pub use backend::Program;
 use crate::{
     driver::{Clock as _, Driver, Handle, StoreError, SystemClock},
     prices::Prices,
-    rpc::{self, Access, FileWork, ServeError, Services, SessionOutbox, SessionTimings},
+    rpc::{self, Access, FileWork, News, ServeError, Services, SessionOutbox, SessionTimings},
     store::{self, Files, OpenError, Opened, restored::Evidence},
 };
 
@@ -101,9 +105,9 @@ pub async fn start(options: Options) -> Result<Running, CoordinatorError> {
     let address = listener.local_addr().map_err(listen)?;
     let timings = options.config.timings.clone();
     let (handle, requests) = Handle::new(REQUESTS_IN_FLIGHT);
-    let (outbox, committed) = SessionOutbox::new();
+    let (outbox, news) = SessionOutbox::new();
     let (end_streams, ended) = watch::channel(false);
-    let services = services(&opened, &timings, options.prices, handle.clone(), committed, ended);
+    let services = services(&opened, &timings, options.prices, handle.clone(), news, ended);
     let driver = Driver::new(Engine::new(options.config), opened.store, SystemClock, outbox, requests)?;
     let driver = thread::Builder::new()
         .name("driver".to_owned())
@@ -144,7 +148,7 @@ pub fn services(
     timings: &Timings,
     prices: Prices,
     handle: Handle,
-    committed: watch::Receiver<u64>,
+    news: News,
     stop: watch::Receiver<bool>,
 ) -> Services {
     Services {
@@ -162,7 +166,8 @@ pub fn services(
         },
         prices: Arc::new(prices),
         files: FileWork::OnThreads,
-        committed,
+        news,
+        reading: Arc::new(Semaphore::new(rpc::MOST_READS)),
         stop,
         sessions: Arc::new(AtomicU64::new(0)),
     }

@@ -1,7 +1,9 @@
 //! One transaction: look at what others ask, decide every input, write, commit. Owns the rule that
 //! nothing leaves before the commit: effects and answers are handed back only after it.
 
-use wavegate_engine::{Effects, Input, LeaseId, Moment, PlanId, Refusal, Reply, Send, SessionEvent};
+use std::collections::BTreeSet;
+
+use wavegate_engine::{Change, Effects, Input, LeaseId, Moment, PlanId, Refusal, Reply, Send, SessionEvent};
 
 use super::{Clock, Driver, Outbox, Store, StoreError};
 
@@ -36,27 +38,29 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         let requests = self.store.begin()?;
         let (mono, utc) = (self.clock.mono(), self.clock.utc());
         let mut sends = Vec::new();
+        let mut news = BTreeSet::new();
         let mut written = 0;
         let mut replies = Vec::with_capacity(inputs.len());
         for request in requests {
             let input = Input::ModeRequested { plan: request.plan, text: request.text };
             let (_, effects) =
                 self.decide(mono, utc, |engine, moment, effects| engine.apply(input, moment, effects));
-            written += self.write(effects, &mut sends)?;
+            written += self.write(effects, &mut sends, &mut news)?;
         }
         for input in inputs {
             let input = self.with_past(input.clone())?;
             let (reply, effects) =
                 self.decide(mono, utc, |engine, moment, effects| engine.apply(input, moment, effects));
             replies.push(reply);
-            written += self.write(effects, &mut sends)?;
+            written += self.write(effects, &mut sends, &mut news)?;
         }
         let ((), effects) = self.decide(mono, utc, |engine, moment, effects| engine.settle(moment, effects));
-        written += self.write(effects, &mut sends)?;
+        written += self.write(effects, &mut sends, &mut news)?;
         if written == 0 {
             self.store.roll_back();
         } else {
             self.store.commit()?;
+            news.into_iter().for_each(|plan| self.outbox.news(plan));
             self.outbox.committed();
         }
         Ok(Committed { sends, replies })
@@ -76,9 +80,17 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         (decided, effects)
     }
 
-    fn write(&mut self, effects: Effects, sends: &mut Vec<Send>) -> Result<usize, Failed> {
+    fn write(
+        &mut self,
+        effects: Effects,
+        sends: &mut Vec<Send>,
+        news: &mut BTreeSet<PlanId>,
+    ) -> Result<usize, Failed> {
         let now = self.clock.utc();
         for change in &effects.changes {
+            if let Change::Event(event) = change {
+                news.extend(event.plan);
+            }
             self.store.write(change, now).map_err(|error| Failed { error, plan: change.plan() })?;
         }
         sends.extend(effects.sends);

@@ -1,7 +1,7 @@
 //! How the rest of the coordinator speaks to the driver: over a bounded channel, so that a flood of
 //! requests waits at its source.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 use wavegate_engine::{
@@ -18,7 +18,7 @@ pub enum Request {
         answer: Option<oneshot::Sender<Result<Reply, ApplyError>>>,
     },
     Submit {
-        submission: Box<Submission>,
+        submission: Arc<Submission>,
         answer: oneshot::Sender<Result<Submitted, ApplyError>>,
     },
     OpenSession {
@@ -35,7 +35,7 @@ pub enum Request {
 /// Questions about what only the engine's memory knows.
 #[derive(Debug)]
 pub enum Look {
-    Holds { plan: PlanId, answer: oneshot::Sender<Holds> },
+    Holds { plan: PlanId, answer: oneshot::Sender<wavegate_engine::Holds> },
     Connected { answer: oneshot::Sender<Vec<wavegate_engine::WorkerId>> },
     PendingVerdicts { answer: oneshot::Sender<Vec<PendingVerdict>> },
     Accounts { answer: oneshot::Sender<Vec<AccountRow>> },
@@ -48,11 +48,32 @@ pub struct Holds {
     pub tasks: BTreeMap<TaskIx, String>,
 }
 
+impl From<wavegate_engine::Holds> for Holds {
+    fn from(holds: wavegate_engine::Holds) -> Self {
+        Self {
+            waves: holds.waves.into_iter().map(|(wave, reason)| (wave, reason.to_string())).collect(),
+            tasks: holds.tasks.into_iter().map(|(task, reason)| (task, reason.to_string())).collect(),
+        }
+    }
+}
+
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     pub plan: PlanId,
     pub name: String,
+}
+
+/// A session's message on its way through the driver.
+#[derive(Debug)]
+pub struct Handling(oneshot::Receiver<Result<Reply, ApplyError>>);
+
+impl Handling {
+    /// Waits until the driver is done with it.
+    pub async fn done(self) {
+        // What came of it is said by the session's own messages.
+        let _ = self.0.await;
+    }
 }
 
 /// Why a request had no effect.
@@ -94,8 +115,13 @@ impl Handle {
     /// Stores a plan that was read without errors.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, ApplyError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Submit { submission: Box::new(submission), answer }).await?;
-        answered.await.map_err(|_| ApplyError::Stopping)?
+        let submission = Arc::new(submission);
+        // Kept here, so that what may be megabytes is let go of here, too.
+        let kept = Arc::clone(&submission);
+        self.request(Request::Submit { submission, answer }).await?;
+        let submitted = answered.await;
+        drop(kept);
+        submitted.map_err(|_| ApplyError::Stopping)?
     }
 
     /// Registers where a session's messages go. The hello follows as an event.
@@ -107,17 +133,25 @@ impl Handle {
         self.request(Request::OpenSession { session, sender }).await
     }
 
-    /// Hands a session's message over; its answers come through the session's sender.
-    pub async fn session_event(&self, session: SessionId, event: SessionEvent) -> Result<(), ApplyError> {
+    /// Hands a session's message over; its answers come through the session's sender. What is given back comes to
+    /// an end when the message was handled, or never will be.
+    pub async fn session_event(
+        &self,
+        session: SessionId,
+        event: SessionEvent,
+    ) -> Result<Handling, ApplyError> {
+        let (answer, answered) = oneshot::channel();
         let input = Box::new(Input::Session { session, event });
-        self.request(Request::Apply { input, answer: None }).await
+        self.request(Request::Apply { input, answer: Some(answer) }).await?;
+        Ok(Handling(answered))
     }
 
     /// Why the waves and tasks of a plan wait.
     pub async fn holds(&self, plan: PlanId) -> Result<Holds, ApplyError> {
         let (answer, answered) = oneshot::channel();
         self.request(Request::Look { look: Look::Holds { plan, answer } }).await?;
-        answered.await.map_err(|_| ApplyError::Stopping)
+        // Put into words here: those of a hundred thousand tasks would hold the driver up.
+        answered.await.map(Holds::from).map_err(|_| ApplyError::Stopping)
     }
 
     /// The workers with an open session.

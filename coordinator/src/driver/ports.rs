@@ -116,6 +116,10 @@ pub trait Outbox {
     /// Ends a session; the worker comes back and resumes.
     fn close(&mut self, session: SessionId);
 
-    /// Events up to this number can be read from the store.
+    /// The plan has events that can be read from the store; said before [`Self::committed`]. Those who follow
+    /// another plan need not look.
+    fn news(&mut self, _plan: PlanId) {}
+
+    /// What was written can be read from the store.
     fn committed(&mut self);
 }

@@ -2,7 +2,7 @@
 //! that one poisoned plan pauses alone while all others proceed.
 
 use tracing::{error, warn};
-use wavegate_engine::{Fleet, Input, Moment, PlanId, SessionId};
+use wavegate_engine::{Input, Moment, PlanId, SessionId};
 
 use super::{
     ApplyError, Clock, Driver, Outbox, Store, StoreError,
@@ -16,12 +16,12 @@ const MAX_POISONED_PLANS: usize = 8;
 impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     /// Commits the batch, or, when the store refuses something in it, each input on its own.
     pub(super) fn commit_batch(&mut self, batch: Vec<Envelope>) {
-        let fleet = self.engine.fleet();
+        self.engine.mark_fleet();
         let inputs: Vec<Input> = batch.iter().map(|envelope| envelope.input.clone()).collect();
         match self.commit(&inputs) {
             Ok(committed) => self.deliver(batch, committed),
             Err(failed) => {
-                self.go_back(fleet);
+                self.go_back();
                 match failed.error {
                     StoreError::Constraint(_) | StoreError::Corrupt(_) => {
                         for envelope in batch {
@@ -37,11 +37,11 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
 
     fn commit_alone(&mut self, envelope: Envelope) {
         for _ in 0..MAX_POISONED_PLANS {
-            let fleet = self.engine.fleet();
+            self.engine.mark_fleet();
             match self.commit(std::slice::from_ref(&envelope.input)) {
                 Ok(committed) => return self.deliver(vec![envelope], committed),
                 Err(failed) => {
-                    self.go_back(fleet);
+                    self.go_back();
                     if let StoreError::Unavailable(text) = &failed.error {
                         return self.give_up(vec![envelope], text);
                     }
@@ -61,11 +61,11 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     /// After a batch was taken apart: steps that no input leads to.
     fn settle_alone(&mut self) {
         for _ in 0..MAX_POISONED_PLANS {
-            let fleet = self.engine.fleet();
+            self.engine.mark_fleet();
             match self.commit(&[]) {
                 Ok(Committed { sends, .. }) => return self.send_all(sends),
                 Err(Failed { error, plan }) => {
-                    self.go_back(fleet);
+                    self.go_back();
                     if plan.is_none() {
                         return;
                     }
@@ -79,17 +79,17 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     fn poison(&mut self, plan: Option<PlanId>, text: &str) {
         let Some(plan) = plan else { return };
         error!(plan = plan.0, "the store refuses a change of this plan, which is paused: {text}");
-        let fleet = self.engine.fleet();
+        self.engine.mark_fleet();
         let input = Input::PausePoisoned { plan, error: text.to_owned() };
         match self.commit(&[input]) {
             Ok(Committed { sends, .. }) => self.send_all(sends),
             Err(Failed { error: StoreError::Unavailable(text), .. }) => {
                 // No word on the plan: what is refused now will be refused again, and the plan paused then.
-                self.go_back(fleet);
+                self.go_back();
                 warn!(plan = plan.0, "the plan cannot be paused yet: {text}");
             }
             Err(failed) => {
-                self.go_back(fleet);
+                self.go_back();
                 error!(plan = plan.0, "the plan is set aside until the next start: {}", failed.error);
                 self.engine.set_aside(plan);
                 self.set_aside.insert(plan);
@@ -98,9 +98,9 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     }
 
     /// Rolls back and takes the state from the file. Who is connected stays as it was.
-    fn go_back(&mut self, fleet: Fleet) {
+    fn go_back(&mut self) {
         self.store.roll_back();
-        self.engine.set_fleet(fleet);
+        self.engine.reset_fleet();
         self.try_reload();
     }
 

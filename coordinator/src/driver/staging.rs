@@ -1,10 +1,10 @@
 //! Big plans are stored in chunks between turns, so that no transaction is long; one row then
 //! switches the plan on. Owns what is under way.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::oneshot;
-use wavegate_engine::{Input, PlanId, Refusal};
+use wavegate_engine::{Input, PlanId, Refusal, spec::PlanShape};
 
 use super::{
     ApplyError, Clock, Driver, Outbox, Store, StoreError, Submission, Submitted,
@@ -20,10 +20,17 @@ pub(super) struct Staging {
 }
 
 struct Staged {
-    submission: Submission,
+    submission: Arc<Submission>,
     answer: oneshot::Sender<Result<Submitted, ApplyError>>,
-    /// Its id, its name, and the task to go on from.
-    begun: Option<(PlanId, String, usize)>,
+    begun: Option<Begun>,
+}
+
+/// A plan of which something is stored.
+struct Begun {
+    /// With its id and its name.
+    shape: PlanShape,
+    /// The task to go on from.
+    next: usize,
 }
 
 impl Staging {
@@ -33,7 +40,7 @@ impl Staging {
 
     pub(super) fn push(
         &mut self,
-        submission: Submission,
+        submission: Arc<Submission>,
         answer: oneshot::Sender<Result<Submitted, ApplyError>>,
     ) {
         self.waiting.push_back(Staged { submission, answer, begun: None });
@@ -50,10 +57,10 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
                 self.staging.waiting.push_front(staged);
                 None
             }
-            Ok(Some((plan, name))) => {
-                let Submission { spec, base, by, .. } = staged.submission;
-                let shape = Box::new(spec.shape(plan, name.clone(), base));
-                let answer = Answer::Submit(staged.answer, Submitted { plan, name });
+            Ok(Some(shape)) => {
+                let submitted = Submitted { plan: shape.id, name: shape.name.clone() };
+                let (shape, by) = (Arc::new(shape), staged.submission.by.clone());
+                let answer = Answer::Submit(staged.answer, submitted);
                 Some(Envelope::new(Input::Submit { shape, by }, answer))
             }
             Err(error) => {
@@ -64,26 +71,23 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         }
     }
 
-    fn try_stage(&mut self, staged: &mut Staged) -> Result<Option<(PlanId, String)>, ApplyError> {
-        let Some((plan, name, from)) = staged.begun.take() else {
-            self.check_timings(&staged.submission)?;
-            let (plan, name) = self.store.stage(&staged.submission, self.clock.utc())?;
-            staged.begun = Some((plan, name, 0));
+    fn try_stage(&mut self, staged: &mut Staged) -> Result<Option<PlanShape>, ApplyError> {
+        let Some(Begun { shape, next }) = staged.begun.take() else {
+            let Submission { spec, base, .. } = &*staged.submission;
+            let mut shape = spec.shape(PlanId(0), String::new(), *base);
+            let checked = self.engine.config().timings.check_plan(&shape);
+            checked.map_err(|(task, error)| Refusal::Timing { task, error })?;
+            (shape.id, shape.name) = self.store.stage(&staged.submission, self.clock.utc())?;
+            staged.begun = Some(Begun { shape, next: 0 });
             return Ok(None);
         };
-        match self.store.stage_tasks(plan, &staged.submission.spec, from, CHUNK_TASKS)? {
+        match self.store.stage_tasks(shape.id, &staged.submission.spec, next, CHUNK_TASKS)? {
             Some(next) => {
-                staged.begun = Some((plan, name, next));
+                staged.begun = Some(Begun { shape, next });
                 Ok(None)
             }
-            None => Ok(Some((plan, name))),
+            None => Ok(Some(shape)),
         }
-    }
-
-    fn check_timings(&self, submission: &Submission) -> Result<(), ApplyError> {
-        let shape = submission.spec.shape(PlanId(0), String::new(), None);
-        let checked = self.engine.config().timings.check_plan(&shape);
-        checked.map_err(|(task, error)| Refusal::Timing { task, error }.into())
     }
 }
 

@@ -7,8 +7,8 @@ use tracing::warn;
 use wavegate_engine::{Engine, Input, Message, PlanId, Refusal, Reply, Send, SessionEvent, SessionId};
 
 use super::{
-    ApplyError, Clock, Holds, Look, Outbox, Outgoing, Request, Store, StoreError, Submitted,
-    commit::Committed, staging::Staging,
+    ApplyError, Clock, Look, Outbox, Outgoing, Request, Store, StoreError, Submitted, commit::Committed,
+    staging::Staging,
 };
 
 /// Inputs decided in one transaction: enough to share an fsync, few enough to stay under 20 ms.
@@ -175,7 +175,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
                     let answer = answer.map_or(Answer::None, Answer::Apply);
                     batch.push(Envelope::new(*input, answer));
                 }
-                Request::Submit { submission, answer } => self.staging.push(*submission, answer),
+                Request::Submit { submission, answer } => self.staging.push(submission, answer),
                 Request::OpenSession { session, sender } => self.outbox.open(session, sender),
                 Request::Look { look } => looks.push(look),
                 Request::Stop => go_on = false,
@@ -255,10 +255,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         match look {
             Look::Holds { plan, answer } => {
                 let holds = self.engine.holds(plan, self.clock.mono()).unwrap_or_default();
-                drop(answer.send(Holds {
-                    waves: holds.waves.into_iter().map(|(wave, reason)| (wave, reason.to_string())).collect(),
-                    tasks: holds.tasks.into_iter().map(|(task, reason)| (task, reason.to_string())).collect(),
-                }));
+                drop(answer.send(holds));
             }
             Look::Connected { answer } => drop(answer.send(self.engine.connected())),
             Look::Accounts { answer } => drop(answer.send(self.engine.accounts().cloned().collect())),

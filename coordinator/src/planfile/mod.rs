@@ -42,8 +42,9 @@ pub use vars::PLAN_DIR;
 use node::{Node, Place};
 use report::Report;
 
-/// The longest plan file that is read, in bytes: as much as one message to the coordinator holds.
-pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The longest plan file that is read, in bytes: 100,000 tasks of about 300 bytes each. Reading takes some twenty
+/// times as much memory, so only few are read at a time.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// How deep lists and mappings may stand in one another; a plan needs seven.
 const MAX_DEPTH: usize = 64;
 
@@ -74,7 +75,7 @@ fn parse(source: &str, report: &mut Report) -> Option<Node> {
     if source.len() > MAX_BYTES {
         report.error(
             Place::START,
-            format!("the file has {} bytes; expected at most {MAX_BYTES} (4 MiB)", source.len()),
+            format!("the file has {} bytes; expected at most {MAX_BYTES} (32 MiB)", source.len()),
         );
         return None;
     }

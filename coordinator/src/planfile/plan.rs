@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use wavegate_engine::spec::{PlanSpec, TaskSpec, ThorKind, WaveSpec, WorkspaceKind};
 
 use super::{
-    MAX_BYTES, agent, budget, dependencies,
+    agent, budget, dependencies,
     fields::{Field, Fields},
     level::{PLAN, SETTINGS},
     node::Node,
@@ -19,7 +19,10 @@ use super::{
 };
 
 const MAX_WAVES: usize = 1000;
-const MAX_TASKS: usize = 50_000;
+/// So many take some 200 MB of the coordinator's memory; see `measure-bounds`.
+const MAX_TASKS: usize = 100_000;
+/// What the defaults may come to when they stand in each task, in bytes.
+const MAX_COPIED_DEFAULTS: usize = 64 * 1024 * 1024;
 const MAX_NAME: usize = 200;
 
 /// Reads the plan; `None` when it is no mapping at all.
@@ -129,7 +132,7 @@ fn is_within_limits(fields: &Fields<'_>, waves: &Field<'_>, nodes: &[Node], repo
         format!("expected at most {MAX_WAVES} waves, found {}", nodes.len())
     } else if tasks > MAX_TASKS {
         format!("expected at most {MAX_TASKS} tasks, found {tasks}")
-    } else if copied > 16 * MAX_BYTES {
+    } else if copied > MAX_COPIED_DEFAULTS {
         format!("the `defaults` are too long to stand in each of {tasks} tasks")
     } else {
         return true;

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{
-    MAX_BYTES, MAX_DEPTH,
+    MAX_DEPTH,
     node::{Entries, Key, Node, Place, Value},
     report::Report,
 };
 
 /// What anchors and aliases together may copy, in bytes.
-const MAX_COPIED: usize = 2 * MAX_BYTES;
+const MAX_COPIED: usize = 8 * 1024 * 1024;
 
 /// The one document of the text; `None` after a syntax error, which is in the report.
 pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {

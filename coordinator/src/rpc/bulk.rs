@@ -230,5 +230,6 @@ async fn append(services: &Services, piece: v1::AppendLogRequest) -> Result<v1::
     let appended = services.files.run(move || logs.append(lease, piece.offset, &piece.data)).await?;
     let length =
         appended.map_err(|error| status::unavailable(format!("the log cannot be written: {error}")))?;
+    services.news.log_grew(lease);
     Ok(v1::AppendLogResponse { lease_id: piece.lease_id, length })
 }

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::Status;
 use wavegate_engine::PlanId;
 
-use super::{Access, session::SessionTimings, status};
+use super::{Access, News, session::SessionTimings, status};
 use crate::{
     driver::{Handle, StoreError},
     prices::Prices,
@@ -19,6 +19,10 @@ use crate::{
 
 /// Whether a client is still there is looked at this often, also where nothing happens.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
+/// Reads of the database at a time; others wait. Each may hold a whole plan in memory, of a hundred thousand
+/// tasks some hundred megabytes, and more at once than this are not faster on the machines that we know.
+pub const MOST_READS: usize = 8;
 
 /// Everything that the services need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,8 +37,9 @@ pub struct Services {
     pub timings: SessionTimings,
     pub prices: Arc<Prices>,
     pub files: FileWork,
-    /// Moves at every commit.
-    pub committed: watch::Receiver<u64>,
+    pub news: News,
+    /// Places for reads of the database.
+    pub reading: Arc<Semaphore>,
     /// True when streams are to end.
     pub stop: watch::Receiver<bool>,
     /// Numbers sessions.
@@ -63,11 +68,12 @@ impl FileWork {
 }
 
 impl Services {
-    /// Reads off the async threads.
+    /// Reads off the async threads, when there is a place for it.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Status> {
+        let _place = self.reading.acquire().await.map_err(status::internal)?;
         let reader = self.reader.clone();
         Ok(self.files.run(move || read(&reader)).await??)
     }
@@ -97,7 +103,7 @@ impl Services {
             biased;
             () = stop.stopped() => Err(status::stopping()),
             // Without a driver there is nothing that could be committed.
-            changed = self.committed.changed() => changed.map_err(|_| status::stopping()),
+            is_there = self.news.committed() => if is_there { Ok(()) } else { Err(status::stopping()) },
             () = tokio::time::sleep(LOOK_ANYWAY) => Ok(()),
         }
     }

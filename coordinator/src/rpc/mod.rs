@@ -6,10 +6,13 @@
 
 mod access;
 mod bulk;
+mod connection;
 mod convert;
 mod desk;
 mod fleet;
 mod logs;
+mod narrow;
+mod news;
 mod outbox;
 mod plans;
 mod report;
@@ -23,8 +26,10 @@ mod watch;
 mod tests;
 
 pub use access::Access;
+pub use connection::{Peer, connections};
 pub use convert::{diagnostics_of, event_of, grant_of, outline_of, slug};
-pub use desk::{FileWork, Services};
+pub use desk::{FileWork, MOST_READS, Services};
+pub use news::News;
 pub use outbox::SessionOutbox;
-pub use server::{ServeError, connections, serve};
+pub use server::{ServeError, serve};
 pub use session::SessionTimings;

@@ -3,31 +3,41 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::warn;
-use wavegate_engine::SessionId;
+use wavegate_engine::{PlanId, SessionId};
 
+use super::news::{News, Teller, news};
 use crate::driver::{Outbox, Outgoing};
 
 /// The outbox of a coordinator that serves.
 #[derive(Debug)]
 pub struct SessionOutbox {
     senders: BTreeMap<SessionId, mpsc::Sender<Outgoing>>,
-    committed: watch::Sender<u64>,
+    /// When so many are there, those that are closed are looked for.
+    sweep_at: usize,
+    teller: Teller,
 }
 
+/// Fewer than this are not worth a look.
+const LEAST_SWEPT: usize = 64;
+
 impl SessionOutbox {
-    /// An outbox, and what moves at every commit.
+    /// An outbox, and what is new by it.
     #[must_use]
-    pub fn new() -> (Self, watch::Receiver<u64>) {
-        let (committed, receiver) = watch::channel(0);
-        (Self { senders: BTreeMap::new(), committed }, receiver)
+    pub fn new() -> (Self, News) {
+        let (teller, news) = news();
+        (Self { senders: BTreeMap::new(), sweep_at: LEAST_SWEPT, teller }, news)
     }
 }
 
 impl Outbox for SessionOutbox {
     fn open(&mut self, session: SessionId, sender: mpsc::Sender<Outgoing>) {
-        self.senders.retain(|_, sender| !sender.is_closed());
+        if self.senders.len() >= self.sweep_at {
+            self.senders.retain(|_, sender| !sender.is_closed());
+            // Only when they have doubled again: ten thousand that come at once are not looked at for each.
+            self.sweep_at = LEAST_SWEPT.max(self.senders.len() * 2);
+        }
         self.senders.insert(session, sender);
     }
 
@@ -45,7 +55,11 @@ impl Outbox for SessionOutbox {
         self.senders.remove(&session);
     }
 
+    fn news(&mut self, plan: PlanId) {
+        self.teller.plan(plan);
+    }
+
     fn committed(&mut self) {
-        self.committed.send_modify(|number| *number += 1);
+        self.teller.committed();
     }
 }

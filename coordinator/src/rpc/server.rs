@@ -4,23 +4,24 @@ use std::{future::Future, io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::transport::{
-    Server,
-    server::{Connected, TcpIncoming},
-};
-use wavegate_proto::v1::{
-    bulk_service_server::BulkServiceServer, fleet_service_server::FleetServiceServer,
-    plan_service_server::PlanServiceServer, thor_service_server::ThorServiceServer,
-    worker_service_server::WorkerServiceServer,
+use tokio_stream::Stream;
+use tonic::transport::{Server, server::Connected};
+use wavegate_proto::{
+    MAX_SESSION_MESSAGE_BYTES,
+    v1::{
+        bulk_service_server::BulkServiceServer, fleet_service_server::FleetServiceServer,
+        plan_service_server::PlanServiceServer, thor_service_server::ThorServiceServer,
+        worker_service_server::WorkerServiceServer,
+    },
 };
 
 use super::{
-    Services, bulk::BulkDesk, fleet::FleetDesk, plans::PlanDesk, session::WorkerDesk, thor::ThorDesk,
+    Services, bulk::BulkDesk, fleet::FleetDesk, narrow::Narrow, plans::PlanDesk, session::WorkerDesk,
+    thor::ThorDesk,
 };
+use crate::planfile;
 
 /// A peer that does not answer a ping within two of these is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -29,10 +30,14 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// A listing of a plan of ten thousand tasks is larger than gRPC's usual limit.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// A plan file, and a little.
-const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
-/// A connection that cannot be accepted (no file descriptor is free) would be tried again at once, and
-/// again: the pause leaves the processor to those who may free one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const MAX_REQUEST_BYTES: usize = planfile::MAX_BYTES + 1024 * 1024;
+/// Calls at a time on one connection; the client waits with others. A worker's logs and artifacts share one: 16 logs
+/// and some uploads. Without this there is no limit, and each call may hold a message in memory.
+const MOST_CALLS: u32 = 256;
+/// A request's headers: the token, a deadline, a trace.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Four times what a worker sends at most, so that an error of it is told in words.
+const MAX_WORKER_MESSAGE_BYTES: usize = 4 * MAX_SESSION_MESSAGE_BYTES;
 
 /// The server ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +75,18 @@ pub async fn serve<C: Connection>(
         .max_encoding_message_size(MAX_ANSWER_BYTES)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     let mut ended = end_streams.subscribe();
+    let workers = WorkerServiceServer::new(WorkerDesk(services.clone()))
+        .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
     let server = Server::builder()
+        .max_concurrent_streams(MOST_CALLS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(WorkerServiceServer::new(WorkerDesk(services.clone())))
-        .add_service(plans)
+        .add_service(workers)
+        .add_service(Narrow::new(plans))
         .add_service(FleetServiceServer::new(FleetDesk(services.clone())))
         .add_service(ThorServiceServer::new(ThorDesk(services.clone())))
         .add_service(BulkServiceServer::new(BulkDesk::new(services)))
@@ -94,31 +103,5 @@ pub async fn serve<C: Connection>(
     match tokio::time::timeout(STOP_PATIENCE, server).await {
         Ok(served) => Ok(served?),
         Err(_) => Ok(()),
-    }
-}
-
-/// Connections as they come. A session's messages are small and answer one another, so none waits to
-/// fill a packet: the server's own setting does not reach a listener that was bound elsewhere.
-pub fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    TcpIncoming::from(listener).with_nodelay(Some(true)).then(|accepted| async {
-        if let Err(error) = &accepted {
-            tracing::warn!("a connection cannot be accepted: {error}");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-        accepted
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn small_messages_do_not_wait_for_a_full_packet() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut connections = std::pin::pin!(connections(listener));
-        let accepted = connections.next().await.unwrap().unwrap();
-        assert!(accepted.nodelay().unwrap());
     }
 }

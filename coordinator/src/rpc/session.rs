@@ -2,6 +2,7 @@
 //! sizes of messages and the end of a session, which the driver hears of just once.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read as _},
     sync::atomic::Ordering,
     time::Duration,
@@ -26,6 +27,14 @@ use crate::{driver::Outgoing, store::restored::Memory};
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for the driver's side of a session; more mean that the worker does not read.
 const MESSAGES_IN_FLIGHT: usize = 1024;
+/// A worker is not listened to while so many answers wait for it: what it says leads to more of them, and an answer
+/// can be as long as what it answers.
+const MOST_UNANSWERED: usize = 64;
+/// How often it is looked whether they have become fewer.
+const UNANSWERED_LOOK: Duration = Duration::from_millis(20);
+/// Messages of one session that the driver has not handled yet: enough to share a commit, few enough that many
+/// talkative workers do not keep the driver from the others.
+const MOST_UNHANDLED: usize = 32;
 const WIRE_BUFFER: usize = 32;
 /// A worker that takes nothing for so long is deaf: its session ends, so that nobody takes it for a live
 /// one because it still speaks.
@@ -92,10 +101,12 @@ impl Session {
             Err((reason, permanent)) => return self.goodbye(&reason, permanent).await,
         };
         let (sender, outgoing) = mpsc::channel(MESSAGES_IN_FLIGHT);
+        let waiting = sender.downgrade();
         let handle = self.services.handle.clone();
         let opened = handle.open_session(self.id, sender).await.is_ok();
         if opened && handle.session_event(self.id, event).await.is_ok() {
-            let reading = Reading { services: self.services.clone(), id: self.id, wire: self.wire.clone() };
+            let (services, wire) = (self.services.clone(), self.wire.clone());
+            let reading = Reading { services, id: self.id, wire, waiting };
             let is_stopping = tokio::select! {
                 () = reading.run(&mut incoming) => false,
                 () = self.write(outgoing) => false,
@@ -126,9 +137,9 @@ impl Session {
         {
             return Err("what it knows of the database is no epoch and no lease".to_owned());
         }
-        let (reader, evidence) = (self.services.reader.clone(), memory.epoch_nonce.clone());
-        let looked = self.services.files.run(move || reader.restored_by(&memory)).await;
-        let why = looked.map_err(|status| status.message().to_owned())?.map_err(|error| error.to_string())?;
+        let evidence = memory.epoch_nonce.clone();
+        let looked = self.services.read(move |reader| reader.restored_by(&memory)).await;
+        let why = looked.map_err(|status| status.message().to_owned())?;
         let Some(why) = why else { return Ok(()) };
         warn!("{why}: every plan is paused; look at them and `wavegate resume` each");
         let input = Input::Restored { evidence, why };
@@ -203,11 +214,18 @@ struct Reading {
     services: Services,
     id: SessionId,
     wire: Wire,
+    /// What waits for the worker, as long as the driver has the session.
+    waiting: mpsc::WeakSender<Outgoing>,
 }
 
 impl Reading {
     async fn run(&self, incoming: &mut Streaming<v1::WorkerMessage>) {
+        let mut unhandled = VecDeque::with_capacity(MOST_UNHANDLED);
         loop {
+            while self.waiting.upgrade().is_some_and(|it| it.max_capacity() - it.capacity() > MOST_UNANSWERED)
+            {
+                tokio::time::sleep(UNANSWERED_LOOK).await;
+            }
             let message = match incoming.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => return,
@@ -238,8 +256,13 @@ impl Reading {
                     continue;
                 }
             };
-            if self.services.handle.session_event(self.id, event).await.is_err() {
-                return;
+            // One may name thousands of leases, and nobody needs a second one before it is answered.
+            let is_heartbeat = matches!(event, SessionEvent::Heartbeat { .. });
+            let Ok(handling) = self.services.handle.session_event(self.id, event).await else { return };
+            unhandled.push_back(handling);
+            while unhandled.len() >= if is_heartbeat { 1 } else { MOST_UNHANDLED } {
+                let Some(handling) = unhandled.pop_front() else { break };
+                handling.done().await;
             }
         }
     }

@@ -1,5 +1,5 @@
 //! A plan's events as a stream. Each client reads the store at its own pace, so a slow one costs only
-//! itself.
+//! itself; one that follows a plan in which nothing happens costs nothing.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -9,7 +9,7 @@ use wavegate_proto::v1;
 
 use super::{Services, convert};
 
-/// Events read at a time.
+/// Events read at a time, and the most that wait in memory for one client.
 const PAGE: u32 = 256;
 
 /// Events after this number, and those that come; ends when the plan has ended, unless `forever`.
@@ -37,9 +37,10 @@ async fn follow(
     sender: &mpsc::Sender<Result<v1::Event, Status>>,
 ) -> Result<(), Status> {
     loop {
-        // Looked at before the events are read: the last ones are there when it has ended.
-        let summary = services.read(move |reader| reader.summary(plan)).await?;
-        let ended = summary.is_none_or(|summary| summary.row.state.is_final());
+        // Both looked at before the events are read: the last ones are there when it has ended.
+        let seen = services.news.of(plan);
+        let state = services.read(move |reader| reader.plan_state(plan)).await?;
+        let ended = state.is_none_or(|state| state.is_final());
         let from = after;
         let events = services.read(move |reader| reader.events(from, Some(plan), PAGE)).await?;
         let whole_page = events.len() == PAGE as usize;
@@ -52,9 +53,14 @@ async fn follow(
         if whole_page {
             continue;
         }
-        if (ended && !forever) || sender.is_closed() {
+        if ended && !forever {
             return Ok(());
         }
-        services.next_commit().await?;
+        while services.news.of(plan) == seen {
+            services.next_commit().await?;
+            if sender.is_closed() {
+                return Ok(());
+            }
+        }
     }
 }

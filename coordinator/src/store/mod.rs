@@ -22,6 +22,8 @@ mod tests;
 mod work;
 mod write;
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use wavegate_engine::{Change, LeaseId, LeaseRow, PastLease, PlanId, Utc, WorkBrief, spec::PlanSpec};
 
@@ -37,11 +39,13 @@ pub struct SqliteStore {
     seen: Option<i64>,
     /// The one that the open transaction looks at.
     looking: Option<i64>,
+    /// What the open transaction makes done: written once for a wave of thousands.
+    done: BTreeMap<PlanId, write::Done>,
 }
 
 impl SqliteStore {
     fn new(sql: Connection) -> Self {
-        Self { sql, seen: None, looking: None }
+        Self { sql, seen: None, looking: None, done: BTreeMap::new() }
     }
 
     fn data_version(&self) -> Result<i64, StoreError> {
@@ -71,6 +75,7 @@ impl Store for SqliteStore {
     }
 
     fn begin(&mut self) -> Result<Vec<ModeRequest>, StoreError> {
+        self.done.clear();
         self.sql.execute_batch("BEGIN IMMEDIATE")?;
         let version = self.data_version()?;
         self.looking = Some(version);
@@ -81,10 +86,18 @@ impl Store for SqliteStore {
     }
 
     fn write(&mut self, change: &Change, now: Utc) -> Result<(), StoreError> {
-        write::write(&self.sql, change, now)
+        write::write(&self.sql, change, now)?;
+        if let Some(plan) = write::makes_done(change) {
+            let done = self.done.entry(plan).or_insert(write::Done { tasks: 0, at: now });
+            done.tasks += 1;
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
+        for (plan, done) in std::mem::take(&mut self.done) {
+            write::count_done(&self.sql, plan, done)?;
+        }
         self.sql.execute_batch("COMMIT")?;
         self.seen = self.looking.take();
         Ok(())

@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// The head of the plan; gives its id and the name that it can have.
 pub(super) fn stage(sql: &Connection, submission: &Submission, now: Utc) -> Result<(PlanId, String)> {
     let name = free_name(sql, &submission.spec.name)?;
-    let head = PlanSpec { waves: Vec::new(), ..submission.spec.clone() };
+    let head = submission.spec.head();
     sql.prepare_cached(include_str!("plan/insert.sql"))?.execute(named_params! {
         ":name": name,
         ":file_name": submission.file_name,

@@ -176,7 +176,7 @@ impl State {
         let shape = specs::submission(&sketch, 0).spec.shape(PLAN, "small".to_owned(), None);
         state.store.stage(shape.clone());
         let by = || "ada".to_owned();
-        state.apply(Input::Submit { shape: Box::new(shape), by: by() });
+        state.apply(Input::Submit { shape: std::sync::Arc::new(shape), by: by() });
         // Both are welcome before the plan is approved: the walk begins with grants on their way.
         for at in 0..2 {
             state.connect(at);

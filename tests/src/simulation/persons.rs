@@ -24,7 +24,7 @@ impl World {
             return self.at(self.now + 5_000, Event::Submit(sketch));
         }
         let (sender, answer) = oneshot::channel();
-        let submission = Box::new(specs::submission(&self.scenario.plans[sketch], sketch));
+        let submission = std::sync::Arc::new(specs::submission(&self.scenario.plans[sketch], sketch));
         self.request(Request::Submit { submission, answer: sender });
         self.wait_for(Waiting::Submitted { sketch, answer });
     }

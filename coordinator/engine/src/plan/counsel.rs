@@ -94,10 +94,9 @@ impl Plan {
         if self.row.mode == Some(Mode::Max) || !goes_on {
             return;
         }
-        for wave in (0..self.waves.len() as u32).map(WaveIx) {
+        for wave in self.waves_in(WaveState::Running).collect::<Vec<_>>() {
             let state = &self.waves[wave.at()];
-            let waits = state.row.state == WaveState::Running && state.duty.is_none();
-            if let Some(purpose) = state.row.counsel.filter(|_| waits)
+            if let Some(purpose) = state.row.counsel.filter(|_| state.duty.is_none())
                 && (purpose == Purpose::Briefing || self.is_counsel_vain(ctx))
             {
                 self.end_counsel(ctx, wave);

@@ -13,7 +13,10 @@ mod trouble;
 mod verdict;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     config::{Config, Timings},
@@ -36,7 +39,7 @@ pub(crate) struct Context<'a, 'm> {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    pub(crate) shape: PlanShape,
+    pub(crate) shape: Arc<PlanShape>,
     pub(crate) row: PlanRow,
     pub(crate) waves: Vec<Wave>,
     pub(crate) tasks: Vec<TaskRow>,
@@ -55,7 +58,15 @@ pub(crate) struct Plan {
     pub(crate) out_of_reach: BTreeSet<(LeaseKind, WorkerId)>,
     /// Something changed that may let it progress.
     pub(crate) stirred: bool,
+    /// The plan itself or a wave of it changed: also waves that wait may progress.
+    waves_stirred: bool,
+    /// Waves that have begun and are neither done nor cancelled.
+    pub(crate) begun: BTreeSet<WaveIx>,
+    /// Nothing of it is due before this; None: nothing is due.
+    pub(crate) wake: Option<Mono>,
     class_of: Vec<usize>,
+    /// The tasks in the order of their keys.
+    by_key: Vec<TaskIx>,
     dependents: Vec<Vec<TaskIx>>,
     /// Tasks that are to be built on results that theirs conflicted with.
     builders: BTreeSet<TaskIx>,
@@ -112,7 +123,7 @@ pub(crate) enum Grant {
 
 impl Plan {
     /// A plan that awaits approval.
-    pub(crate) fn submitted(shape: PlanShape) -> Self {
+    pub(crate) fn submitted(shape: Arc<PlanShape>) -> Self {
         let row = PlanRow {
             state: PlanState::AwaitingApproval,
             mode: None,
@@ -137,7 +148,7 @@ impl Plan {
         index: &mut LeaseIndex,
     ) -> Self {
         let PlanSnapshot { shape, row, waves, tasks, leases, requested_mode: _ } = snapshot;
-        let mut plan = Self::build(shape, row, waves, tasks);
+        let mut plan = Self::build(Arc::new(shape), row, waves, tasks);
         for row in leases.into_iter().filter(|row| plan.keeps_right(row)).collect::<Vec<_>>() {
             plan.adopt(row, moment.mono, index);
         }
@@ -152,10 +163,11 @@ impl Plan {
         for at in 0..plan.waves.len() {
             plan.refresh_wave(WaveIx(at as u32));
         }
+        plan.due(moment.mono);
         plan
     }
 
-    fn build(shape: PlanShape, row: PlanRow, waves: Vec<WaveRow>, tasks: Vec<TaskRow>) -> Self {
+    fn build(shape: Arc<PlanShape>, row: PlanRow, waves: Vec<WaveRow>, tasks: Vec<TaskRow>) -> Self {
         let mut by_demand = BTreeMap::new();
         let mut classes = Vec::new();
         let mut class_of = Vec::with_capacity(tasks.len());
@@ -169,6 +181,8 @@ impl Plan {
                 dependents[dependency.at()].push(TaskIx(at));
             }
         }
+        let mut by_key: Vec<_> = (0..tasks.len() as u32).map(TaskIx).collect();
+        by_key.sort_by_key(|task| shape.tasks[task.at()].key.as_str());
         let mut plan = Self {
             row,
             waves: waves.into_iter().map(Wave::new).collect(),
@@ -188,8 +202,15 @@ impl Plan {
             idle_since: None,
             out_of_reach: BTreeSet::new(),
             stirred: true,
+            waves_stirred: true,
+            begun: BTreeSet::new(),
+            wake: None,
+            by_key,
             shape,
         };
+        for at in 0..plan.waves.len() {
+            plan.note_begun(WaveIx(at as u32));
+        }
         for at in 0..plan.tasks.len() {
             let state = plan.tasks[at].state;
             let wave = plan.shape.tasks[at].wave;
@@ -221,7 +242,9 @@ impl Plan {
         match row.work {
             LeaseWork::Task { task, .. } => {
                 self.lease_of.insert(task, row.id);
-                self.open_tasks += u32::from(row.state.is_open());
+                let open = u32::from(row.state.is_open());
+                self.open_tasks += open;
+                index.open_tasks += open;
             }
             LeaseWork::Integrate
             | LeaseWork::Validate { .. }
@@ -239,8 +262,14 @@ impl Plan {
         (&self.shape.tasks[task.at()], &self.tasks[task.at()])
     }
 
+    /// Which of the plan's kinds of demand the task has.
+    pub(crate) fn class_of(&self, task: TaskIx) -> usize {
+        self.class_of[task.at()]
+    }
+
     pub(crate) fn task_named(&self, key: &str) -> Option<TaskIx> {
-        self.shape.tasks.iter().position(|task| task.key == key).map(|at| TaskIx(at as u32))
+        let key_of = |task: &TaskIx| self.shape.tasks[task.at()].key.as_str();
+        self.by_key.binary_search_by_key(&key, key_of).ok().map(|at| self.by_key[at])
     }
 
     pub(crate) fn wave_named(&self, key: &str) -> Option<WaveIx> {
@@ -251,8 +280,9 @@ impl Plan {
         self.shape.waves[wave.at()].tasks.clone().map(TaskIx)
     }
 
+    /// The waves that have begun and are in this state.
     pub(crate) fn waves_in(&self, state: WaveState) -> impl Iterator<Item = WaveIx> {
-        (0..self.waves.len() as u32).map(WaveIx).filter(move |wave| self.waves[wave.at()].row.state == state)
+        self.begun.iter().copied().filter(move |wave| self.waves[wave.at()].row.state == state)
     }
 
     /// The most task leases that may be open at once; None: no limit.
@@ -265,8 +295,8 @@ impl Plan {
 
     /// Whether a wave of it is being published.
     pub(crate) fn publishes(&self) -> bool {
-        let open = self.waves.iter().filter_map(|wave| self.leases.get(&wave.duty?));
-        open.into_iter().any(|lease| matches!(lease.row.work, LeaseWork::Publish { .. }))
+        let mut open = self.begun.iter().filter_map(|wave| self.leases.get(&self.waves[wave.at()].duty?));
+        open.any(|lease| matches!(lease.row.work, LeaseWork::Publish { .. }))
     }
 
     /// Tasks that wait for this one or were built on it, directly or not.
@@ -312,6 +342,11 @@ impl Plan {
             }
         }
         order
+    }
+
+    /// Something of it may be due then.
+    pub(crate) fn due(&mut self, at: Mono) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
     /// Whether nothing of it can happen any more, so that it can be forgotten.

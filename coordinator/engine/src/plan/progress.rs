@@ -16,6 +16,13 @@ impl Plan {
     pub(crate) fn progress(&mut self, ctx: &mut Context<'_, '_>) {
         self.expect_allowed_tier(ctx);
         while self.row.state == PlanState::Running && std::mem::take(&mut self.stirred) {
+            if !std::mem::take(&mut self.waves_stirred) {
+                // Only what happened in a wave that has begun can be news.
+                for wave in self.waves_in(WaveState::Running).collect::<Vec<_>>() {
+                    self.progress_wave(ctx, wave);
+                }
+                continue;
+            }
             for wave in (0..self.waves.len() as u32).map(WaveIx) {
                 self.progress_wave(ctx, wave);
             }
@@ -80,13 +87,7 @@ impl Plan {
         if self.row.mode == Some(Mode::Max) {
             return None;
         }
-        (0..self.waves.len() as u32).map(WaveIx).find(|other| {
-            *other != wave
-                && !matches!(
-                    self.waves[other.at()].row.state,
-                    WaveState::Waiting | WaveState::Done | WaveState::Cancelled
-                )
-        })
+        self.begun.iter().copied().find(|other| *other != wave)
     }
 
     fn try_leave_running(&mut self, ctx: &mut Context<'_, '_>, wave: WaveIx) {

@@ -14,9 +14,10 @@ use crate::{
 
 impl Plan {
     pub(crate) fn change_plan(&mut self, ctx: &mut Context<'_, '_>, change: impl FnOnce(&mut PlanRow)) {
-        let was = self.row.state.name();
+        let (was, mode) = (self.row.state.name(), self.row.mode);
         change(&mut self.row);
         self.stirred = true;
+        self.waves_stirred |= (was, mode) != (self.row.state.name(), self.row.mode);
         ctx.effects.changes.push(Change::Plan { id: self.id(), was, row: self.row.clone() });
     }
 
@@ -44,6 +45,8 @@ impl Plan {
         let refresh = running(was) != running(row.state);
         ctx.effects.changes.push(Change::Wave { plan: self.shape.id, wave, was: was.name(), row });
         self.stirred = true;
+        self.waves_stirred = true;
+        self.note_begun(wave);
         if refresh {
             self.refresh_wave(wave);
         }
@@ -98,8 +101,10 @@ impl Plan {
         }
         if let TaskState::Pending { not_before: Some(time) } = next {
             let wait = u64::try_from(time.0.saturating_sub(ctx.moment.utc.0)).unwrap_or(0);
-            self.delayed.insert(task, ctx.moment.mono.plus(wait));
+            let until = ctx.moment.mono.plus(wait);
+            self.delayed.insert(task, until);
             wave.delayed += 1;
+            self.due(until);
         }
         if let Some(claim) = self.claim_on(task).filter(|claim| claim.until > ctx.moment.mono) {
             self.delay(task, claim.until);
@@ -119,6 +124,18 @@ impl Plan {
         let declared = self.shape.tasks[task.at()].depends_on.iter();
         let all = declared.chain(&self.tasks[task.at()].built_on).copied();
         all.filter(|before| !is_settled(self.tasks[before.at()].state))
+    }
+
+    /// Keeps in step which waves have begun and are not over.
+    pub(super) fn note_begun(&mut self, wave: WaveIx) {
+        match self.waves[wave.at()].row.state {
+            WaveState::Running
+            | WaveState::Integrating
+            | WaveState::Validating
+            | WaveState::Publishing
+            | WaveState::Blocked(_) => self.begun.insert(wave),
+            WaveState::Waiting | WaveState::Done | WaveState::Cancelled => self.begun.remove(&wave),
+        };
     }
 
     /// Keeps in step which tasks are built on others.
@@ -193,6 +210,7 @@ impl Plan {
                 self.waves[self.shape.tasks[task.at()].wave.at()].delayed += 1;
             }
         }
+        self.due(until);
         self.refresh(task);
     }
 
@@ -234,9 +252,11 @@ impl Plan {
     /// Records a grant. The caller sends it.
     pub(crate) fn open_lease(&mut self, ctx: &mut Context<'_, '_>, row: LeaseRow, number: u64) {
         ctx.index.open(row.id, row.plan, &row.worker);
+        ctx.index.sent(&row.worker);
         match row.work {
             LeaseWork::Task { task, .. } => {
                 self.open_tasks += 1;
+                ctx.index.open_tasks += 1;
                 // A lost lease gives up its right to a late result when a newer attempt is granted.
                 if let Some(old) = self.lease_of.insert(task, row.id) {
                     self.leases.remove(&old);
@@ -250,15 +270,20 @@ impl Plan {
         }
         ctx.effects.changes.push(Change::LeaseGranted(row.clone()));
         let grant = Grant::Sent(number);
+        self.due(ctx.moment.mono.plus(ctx.config.timings.unreachable_after_ms.min(row.lost_after_ms)));
         self.leases.insert(row.id, Lease { row, base: ctx.moment.mono, grant, claim: None });
     }
 
     /// The lease's worker proves that it holds it: the grant was seen, in whichever session.
-    pub(crate) fn prove_held(&mut self, ctx: &Context<'_, '_>, id: LeaseId) {
-        if let Some(lease) = self.leases.get_mut(&id) {
-            lease.base = ctx.moment.mono;
-            lease.grant = Grant::Held;
+    pub(crate) fn prove_held(&mut self, ctx: &mut Context<'_, '_>, id: LeaseId) {
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        lease.base = ctx.moment.mono;
+        if matches!(std::mem::replace(&mut lease.grant, Grant::Held), Grant::Sent(_)) {
+            ctx.index.seen(&lease.row.worker);
         }
+        // One that was unreachable is so again sooner than it would have been lost.
+        let patience = ctx.config.timings.unreachable_after_ms.min(lease.row.lost_after_ms);
+        self.due(ctx.moment.mono.plus(patience));
     }
 
     /// Applies the event to a lease that the plan keeps. False, and nothing changed, when there is
@@ -282,6 +307,10 @@ impl Plan {
         }
         let row = row.clone();
         if was.is_open() && !next.is_open() {
+            if matches!(lease.grant, Grant::Sent(_)) {
+                lease.grant = Grant::Unknown;
+                ctx.index.seen(&row.worker);
+            }
             self.close_lease(ctx, &row);
             if let Some(account) = &row.account {
                 let untried = ctx.fleet.accounts.on_unanswered(account, id);
@@ -301,7 +330,10 @@ impl Plan {
     fn close_lease(&mut self, ctx: &mut Context<'_, '_>, row: &LeaseRow) {
         ctx.index.close(row.id, &row.worker);
         match row.work {
-            LeaseWork::Task { .. } => self.open_tasks -= 1,
+            LeaseWork::Task { .. } => {
+                self.open_tasks -= 1;
+                ctx.index.open_tasks -= 1;
+            }
             LeaseWork::Integrate
             | LeaseWork::Validate { .. }
             | LeaseWork::Coordinate { .. }

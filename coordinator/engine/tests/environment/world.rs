@@ -161,7 +161,7 @@ impl World {
         self.next_plan += 1;
         let shape = plan.build(id);
         self.store.stage(shape.clone());
-        self.must(Input::Submit { shape: Box::new(shape), by: "ada".to_owned() });
+        self.must(Input::Submit { shape: std::sync::Arc::new(shape), by: "ada".to_owned() });
         id
     }
 
@@ -310,11 +310,10 @@ impl World {
 
     /// A batch could not be committed: the engine goes back to what is stored, the sessions stay.
     pub(crate) fn roll_back(&mut self) {
-        let (fleet, snapshots) = (self.engine.fleet(), self.store.snapshots());
+        let snapshots = self.store.snapshots();
         let mut draw = || 0;
         let moment = Moment { mono: Mono(self.mono), utc: Utc(self.utc), draw: &mut draw };
         self.engine.restore(snapshots, &moment);
-        self.engine.set_fleet(fleet);
         self.claims.clear();
         self.must(Input::Tick);
     }

@@ -79,8 +79,8 @@ fn spec(name: &str, tasks: usize) -> PlanSpec {
     }
 }
 
-fn submission(name: &str, tasks: usize) -> Box<Submission> {
-    Box::new(Submission {
+fn submission(name: &str, tasks: usize) -> std::sync::Arc<Submission> {
+    std::sync::Arc::new(Submission {
         spec: spec(name, tasks),
         source: String::new(),
         file_name: String::new(),

@@ -1,3 +1,3 @@
 UPDATE plans
-SET tasks_done = tasks_done + 1, updated_at = datetime(:now / 1000, 'unixepoch')
+SET tasks_done = tasks_done + :tasks, updated_at = datetime(:now / 1000, 'unixepoch')
 WHERE id = :plan

@@ -5,6 +5,7 @@ mod detail;
 mod model;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,7 +13,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Row, named_params};
 use wavegate_engine::{
-    PlanId, Utc,
+    LeaseId, PlanId, PlanState, Utc,
     estimate::KeptEstimates,
     spec::{PlanSpec, TaskSpec},
 };
@@ -23,7 +24,9 @@ pub use model::*;
 use super::{
     error::unknown,
     restored::{Memory, by_worker},
-    rows::{all, get, json, lease_row, maybe_number, number, plan_row, usage, worker_row},
+    rows::{
+        all, get, json, lease_row, maybe_number, number, parsed, plan_row, plan_state, usage, worker_row,
+    },
     work::load_task,
 };
 use crate::driver::StoreError;
@@ -86,6 +89,14 @@ impl Reader {
         self.with(|sql| read_summary(sql, plan))
     }
 
+    /// One plan's state; None when there is no such plan.
+    pub fn plan_state(&self, plan: PlanId) -> Result<Option<PlanState>> {
+        self.with(|sql| {
+            let statement = "SELECT state, reason FROM wg_plans WHERE id = ?1 AND switched_on = 1";
+            Ok(all(sql, statement, [plan.0], plan_state)?.into_iter().next())
+        })
+    }
+
     /// One plan in full.
     pub fn plan(&self, plan: PlanId) -> Result<Option<PlanDetail>> {
         self.with(|sql| {
@@ -115,6 +126,15 @@ impl Reader {
                 spec.waves.get_mut(wave).ok_or_else(|| unknown("wave_ix", wave))?.tasks.push(task);
             }
             Ok(Some(spec))
+        })
+    }
+
+    /// Whether the plan has a task of this key.
+    pub fn has_task(&self, plan: PlanId, task: &str) -> Result<bool> {
+        self.with(|sql| {
+            let statement = "SELECT EXISTS (SELECT 1 FROM wg_tasks WHERE plan_id = ?1 AND key = ?2) AS found";
+            let found = all(sql, statement, rusqlite::params![plan.0, task], |row| get(row, "found"))?;
+            Ok(found.contains(&true))
         })
     }
 
@@ -159,6 +179,45 @@ impl Reader {
             all(sql, statement, named_params! { ":plan": plan.0, ":task": task }, |row| {
                 Ok(TaskLease { task: get(row, "key")?, lease: lease_row(row)? })
             })
+        })
+    }
+
+    /// The number of the plan's newest event.
+    pub fn last_event(&self, plan: PlanId) -> Result<i64> {
+        self.with(|sql| {
+            let statement = "SELECT coalesce(max(number), 0) AS number FROM wg_events WHERE plan_id = ?1";
+            Ok(all(sql, statement, [plan.0], |row| get(row, "number"))?
+                .into_iter()
+                .next()
+                .unwrap_or_default())
+        })
+    }
+
+    /// The task leases of a plan that were granted by events after this number, oldest first, at most
+    /// `limit`, each with the event's number; of one task or of all.
+    pub fn granted_after(
+        &self,
+        plan: PlanId,
+        task: Option<&str>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, TaskLease)>> {
+        self.with(|sql| {
+            let statement = include_str!("list_granted.sql");
+            let params = named_params! { ":plan": plan.0, ":task": task, ":after": after, ":limit": limit };
+            all(sql, statement, params, |row| {
+                let lease = TaskLease { task: get(row, "key")?, lease: lease_row(row)? };
+                Ok((get(row, "event_number")?, lease))
+            })
+        })
+    }
+
+    /// The task leases of a plan that are open.
+    pub fn open_task_leases(&self, plan: PlanId) -> Result<BTreeSet<LeaseId>> {
+        self.with(|sql| {
+            let statement = "SELECT id FROM wg_leases WHERE plan_id = ?1 AND task_ix IS NOT NULL \
+                             AND state IN ('granted', 'running', 'cancelling', 'unreachable')";
+            Ok(all(sql, statement, [plan.0], |row| parsed(row, "id"))?.into_iter().collect())
         })
     }
 

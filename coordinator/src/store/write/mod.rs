@@ -23,7 +23,7 @@ pub(super) fn write(sql: &Connection, change: &Change, now: Utc) -> Result<()> {
         Change::Plan { id, was, row } => update_plan(sql, *id, was, row, now),
         Change::Estimated { plan, estimates } => keep_estimates(sql, *plan, estimates),
         Change::Wave { plan, wave, was, row } => update_wave(sql, *plan, *wave, was, row),
-        Change::Task { plan, task, was, row } => update_task(sql, *plan, *task, was, row, now),
+        Change::Task { plan, task, was, row } => update_task(sql, *plan, *task, was, row),
         Change::LeaseGranted(row) => lease::insert_lease(sql, row),
         Change::Lease { was, row } => lease::update_lease(sql, was, row),
         Change::Result { lease, accepted, report } => {
@@ -155,14 +155,7 @@ fn update_wave(sql: &Connection, plan: PlanId, wave: WaveIx, was: &str, row: &Wa
     expect_one(changed, sql, (state, params![plan.0, wave.0]), what, was)
 }
 
-fn update_task(
-    sql: &Connection,
-    plan: PlanId,
-    task: TaskIx,
-    was: &str,
-    row: &TaskRow,
-    now: Utc,
-) -> Result<()> {
+fn update_task(sql: &Connection, plan: PlanId, task: TaskIx, was: &str, row: &TaskRow) -> Result<()> {
     let not_before = match row.state {
         TaskState::Pending { not_before } => not_before.map(|time| time.0),
         TaskState::Leased
@@ -204,12 +197,46 @@ fn update_task(
     })?;
     let state = "SELECT state FROM wg_tasks WHERE plan_id = ?1 AND ix = ?2";
     let what = || format!("task number {} of plan {plan}", task.0);
-    expect_one(changed, sql, (state, params![plan.0, task.0]), what, was)?;
-    if row.state == TaskState::Done && was != row.state.name() {
-        sql.prepare_cached(include_str!("../projection/count_task.sql"))?
-            .execute(named_params! { ":plan": plan.0, ":now": now.0 })?;
+    expect_one(changed, sql, (state, params![plan.0, task.0]), what, was)
+}
+
+/// Whether the change makes a task done, which other tools are told.
+pub(super) fn makes_done(change: &Change) -> Option<PlanId> {
+    match change {
+        Change::Task { plan, was, row, .. } => {
+            (row.state == TaskState::Done && *was != row.state.name()).then_some(*plan)
+        }
+        Change::SwitchOn(_)
+        | Change::Plan { .. }
+        | Change::Estimated { .. }
+        | Change::Wave { .. }
+        | Change::LeaseGranted(_)
+        | Change::Lease { .. }
+        | Change::Result { .. }
+        | Change::Counsel { .. }
+        | Change::Used { .. }
+        | Change::Verdict(_)
+        | Change::Worker(_)
+        | Change::Account(_)
+        | Change::WorkerForgotten(_)
+        | Change::Restored { .. }
+        | Change::ModeColumn { .. }
+        | Change::Event(_) => None,
     }
+}
+
+/// So many more tasks of the plan are done, for other tools.
+pub(super) fn count_done(sql: &Connection, plan: PlanId, done: Done) -> Result<()> {
+    sql.prepare_cached(include_str!("../projection/count_task.sql"))?
+        .execute(named_params! { ":plan": plan.0, ":tasks": int(done.tasks), ":now": done.at.0 })?;
     Ok(())
+}
+
+/// Tasks that became done in one transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    pub(super) tasks: u64,
+    pub(super) at: Utc,
 }
 
 fn put_worker(sql: &Connection, row: &WorkerRow) -> Result<()> {
