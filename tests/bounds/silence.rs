@@ -72,7 +72,9 @@ async fn calls_beyond_the_most_on_one_connection_wait_and_others_do_not() {
     let _serve = home.serve("127.0.0.1:0").unwrap();
     let site = Site::of(&home).unwrap();
     let greedy = site.connect().await.unwrap();
-    let plan = site.run(&greedy, wide_plan("held", 1, 1), v1::Mode::Max).await.unwrap();
+    // It waits as long as the test: a watch ends, and makes room for another, when its plan does.
+    let source = wide_plan("held", 1, 1).replace("waves:", "defaults: { requires: [nowhere] }\nwaves:");
+    let plan = site.run(&greedy, source, v1::Mode::Max).await.unwrap();
     let mut open = tokio::task::JoinSet::new();
     let (begun, mut watching) = tokio::sync::mpsc::unbounded_channel();
     for _ in 0..400 {
@@ -89,7 +91,7 @@ async fn calls_beyond_the_most_on_one_connection_wait_and_others_do_not() {
     let channel = site.connect().await.unwrap();
     let worker = site.worker(&channel, "w", 1, &[]).await.unwrap();
     tokio::spawn(worker.work(Duration::from_millis(100)));
-    until_state(&site, &channel, &home, plan, v1::PlanState::Done, LONG).await;
+    another_plan_ends(&site, &home, "other").await;
     for _ in 0..256 {
         within(LONG, "a call to begin", &home, watching.recv()).await.unwrap();
     }
