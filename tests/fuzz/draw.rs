@@ -103,13 +103,20 @@ impl<'a> Draw<'a> {
                 String::from_utf8_lossy(self.bytes(many)).into_owned()
             }
             221..=245 => self.pick(&ODD).repeat(self.below(300)),
-            _ => {
-                let piece = self.pick(&["x", "é", "\n", "\"", "a b "]);
-                // Cut anywhere, some of these are cut within a character.
-                let before = self.pick(&["", "x"]);
-                before.to_owned() + &piece.repeat(self.pick(&[500, 4_100, 65_600, 200_000]) / piece.len())
-            }
+            _ => self.long_text(),
         }
+    }
+
+    /// One that somebody has to cut; cut anywhere, some are cut within a character.
+    pub(crate) fn long_text(&mut self) -> String {
+        let piece = self.pick(&["€", "é", "x", "\n", "\"", "a b "]);
+        let before = self.pick(&["x", ""]);
+        before.to_owned() + &piece.repeat(self.pick(&[65_600, 500, 4_100, 200_000]) / piece.len())
+    }
+
+    /// What a command or an agent printed.
+    pub(crate) fn printed(&mut self) -> String {
+        if self.one_in(4) { self.long_text() } else { self.text() }
     }
 
     /// At most so many, most often few.

@@ -153,7 +153,7 @@ fn spoil(draw: &mut Draw<'_>, report: &mut v1::Report) {
         0..=3 => report.outcome = enumeration(draw, 17),
         4 => report.exit_code = draw.maybe(|draw| draw.number_u32().cast_signed()),
         5 => report.summary = draw.text(),
-        6 => report.output_tail = draw.text(),
+        6 => report.output_tail = draw.printed(),
         7 => report.run_ms = draw.number(),
         8 => report.usage = draw.maybe(usage),
         9 => report.output_json = draw.text(),
@@ -203,7 +203,7 @@ fn verdict(draw: &mut Draw<'_>) -> v1::Verdict {
         command: draw.text(),
         exit_code: draw.maybe(|draw| draw.number_u32().cast_signed()),
         timed_out: draw.one_in(2),
-        output_tail: draw.text(),
+        output_tail: draw.printed(),
         run_ms: draw.number(),
     });
     let gates =

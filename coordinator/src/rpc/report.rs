@@ -28,14 +28,14 @@ pub(super) fn figures(plan: &PlanDetail, workers: &[WorkerDetail]) -> v1::GetRep
     };
     v1::GetReportResponse {
         wall_ms: wall(&at_work, &duties),
-        work_ms: tasks().map(work_of).sum(),
+        work_ms: total(tasks().map(work_of)),
         critical_path_ms: critical_path(plan),
         bound_ms: bound(plan, width),
         thor_ms: covered(&duties),
         attempts: count(attempts().count()),
         failures: count(attempts().filter(failed).count()),
         losses: count(attempts().filter(|it| it.lease.state == wavegate_engine::LeaseState::Lost).count()),
-        rejections: tasks().map(|task| task.row.rejections).sum(),
+        rejections: tasks().fold(0, |sum, task| task.row.rejections.saturating_add(sum)),
         approved: by_thor(Decision::Approved),
         rejected: by_thor(Decision::Rejected),
         peak_leases: peak(&at_work),
@@ -70,7 +70,12 @@ fn span(lease: &LeaseDetail) -> Option<(i64, i64)> {
 /// time that it took is part of the wall.
 fn work_of(task: &TaskDetail) -> u64 {
     let results = task.attempts.iter().filter_map(|attempt| attempt.result.as_ref());
-    results.filter(|it| it.accepted).map(|it| it.run_ms).sum()
+    total(results.filter(|it| it.accepted).map(|it| it.run_ms))
+}
+
+/// What workers told adds up to; they may tell anything.
+fn total(times: impl Iterator<Item = u64>) -> u64 {
+    times.fold(0, u64::saturating_add)
 }
 
 /// First grant to last end of the tasks, without the stretches in which only Thor or integration was
@@ -143,7 +148,7 @@ fn chain(wave: &WaveDetail) -> u64 {
         for (ix, task) in &times {
             let start =
                 task.spec.depends_on.iter().filter_map(|it| ends.get(&it.0)).max().copied().unwrap_or(0);
-            ends.insert(*ix, start + work_of(task));
+            ends.insert(*ix, work_of(task).saturating_add(start));
         }
         if ends == before {
             break;
@@ -155,7 +160,7 @@ fn chain(wave: &WaveDetail) -> u64 {
 /// Of the whole plan: in standard the waves run one after another, in max along their dependencies.
 fn critical_path(plan: &PlanDetail) -> u64 {
     if plan.summary.row.mode != Some(Mode::Max) {
-        return plan.waves.iter().map(chain).sum();
+        return total(plan.waves.iter().map(chain));
     }
     along(plan, chain)
 }
@@ -167,7 +172,7 @@ fn along(plan: &PlanDetail, of: impl Fn(&WaveDetail) -> u64) -> u64 {
         for (at, wave) in plan.waves.iter().enumerate() {
             let start =
                 wave.spec.depends_on.iter().filter_map(|it| ends.get(it.at())).max().copied().unwrap_or(0);
-            ends[at] = start + of(wave);
+            ends[at] = of(wave).saturating_add(start);
         }
         if ends == before {
             break;
@@ -178,13 +183,13 @@ fn along(plan: &PlanDetail, of: impl Fn(&WaveDetail) -> u64) -> u64 {
 
 /// No schedule is faster: for each wave the longest chain, or its work spread over the width.
 fn bound(plan: &PlanDetail, width: Option<u64>) -> u64 {
-    let work = |wave: &WaveDetail| wave.tasks.iter().map(work_of).sum::<u64>();
+    let work = |wave: &WaveDetail| total(wave.tasks.iter().map(work_of));
     let spread = |work: u64| width.map_or(0, |width| work.div_ceil(width.max(1)));
     let of_wave = |wave: &WaveDetail| chain(wave).max(spread(work(wave)));
     if plan.summary.row.mode != Some(Mode::Max) {
-        return plan.waves.iter().map(of_wave).sum();
+        return total(plan.waves.iter().map(of_wave));
     }
-    along(plan, of_wave).max(spread(plan.waves.iter().map(work).sum()))
+    along(plan, of_wave).max(spread(total(plan.waves.iter().map(work))))
 }
 
 #[cfg(test)]
