@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wavegate_tests::{BEATS_A_SECOND, Home, Process, Proxy, wait_until};
+use rustix::process::Signal;
+use wavegate_tests::{BEATS_A_SECOND, Home, Process, Proxy, uptime, wait_until};
 
 use crate::{begin, free_address, home, wait_for_agents};
 
@@ -88,11 +89,11 @@ fn a_damaged_file_of_the_spool_is_put_aside_and_named_and_its_task_is_done_again
     home.assert_no_overlap(0.0);
 }
 
-/// A task whose work is a file; it ends while the coordinator is away, and its worker is killed before anybody has
-/// the file. Gives the report and the folder of files in the spool.
-fn made_alone(home: &Home, address: &str) -> (PathBuf, PathBuf) {
+/// A task whose work is a file; it ends while the coordinator is away, before anybody else has the file. Gives the
+/// worker, the report and the folder of files in its spool.
+fn made_alone(home: &Home, address: &str) -> (Process, PathBuf, PathBuf) {
     let mut coordinator = home.serve(address).unwrap();
-    let mut worker = home.worker("one", &["--slots", "1"]).unwrap();
+    let worker = home.worker("one", &["--slots", "1"]).unwrap();
     worker.wait_for_output("connected");
     let dir = home.path("").display().to_string();
     let run = format!("touch {dir}/begun; while [ ! -e {dir}/away ]; do sleep 0.02; done; echo made > made");
@@ -111,15 +112,15 @@ fn made_alone(home: &Home, address: &str) -> (PathBuf, PathBuf) {
         || home.dump(),
         || files_in(&home.path("worker-one/spool"), "report").pop(),
     );
-    worker.kill();
     let files = spooled.with_extension("files");
-    (spooled, files)
+    (worker, spooled, files)
 }
 
 #[test]
 fn files_that_were_made_alone_outlive_their_worker_and_are_not_made_again() {
     let (home, address) = (home(), free_address());
-    let (spooled, files) = made_alone(&home, &address);
+    let (mut worker, spooled, files) = made_alone(&home, &address);
+    worker.kill();
     let _coordinator = home.serve(&address).unwrap();
     let _worker = home.worker("one", &["--slots", "1"]).unwrap();
     home.wait_for_status("made", "done");
@@ -135,9 +136,31 @@ fn files_that_were_made_alone_outlive_their_worker_and_are_not_made_again() {
 }
 
 #[test]
+fn files_that_were_made_alone_are_given_up_neither_by_the_fence_nor_by_a_worker_that_leaves() {
+    let (home, address) = (home(), free_address());
+    let (mut worker, spooled, _) = made_alone(&home, &address);
+    worker.wait_for_output("finished: lease");
+    // For longer than its right to run: nothing runs that could be fenced.
+    let lost = uptime() + 3.5;
+    wait_until("its right to run to be over", || home.dump(), || (uptime() > lost).then_some(()));
+    assert!(!worker.output().contains("ending lease"), "{}", home.dump());
+    worker.signal(Signal::TERM);
+    worker.signal(Signal::TERM);
+    worker.wait();
+    assert!(spooled.exists(), "{}", home.dump());
+    let _coordinator = home.serve(&address).unwrap();
+    let _worker = home.worker("one", &["--slots", "1"]).unwrap();
+    home.wait_for_status("made", "done");
+    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE kind='task'").unwrap(), 1, "{}", home.dump());
+    assert_eq!(home.run(&["report", "made", "--out", "out"]).unwrap().code, Some(0));
+    assert_eq!(home.read("out/made"), "made\n");
+}
+
+#[test]
 fn files_that_were_damaged_in_the_spool_are_refused_and_their_task_is_done_again() {
     let (home, address) = (home(), free_address());
-    let (_, files) = made_alone(&home, &address);
+    let (mut worker, _, files) = made_alone(&home, &address);
+    worker.kill();
     for file in fs::read_dir(&files).unwrap().flatten() {
         if fs::read(file.path()).unwrap() == b"made\n" {
             fs::remove_file(file.path()).unwrap();

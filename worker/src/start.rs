@@ -17,7 +17,7 @@ use crate::outside::Outside;
 use crate::runner::{Registry, RunnersConfig};
 use crate::session::{Departure, Driver, Machine, Profile, Rooms, Surroundings};
 use crate::shutdown::Shutdown;
-use crate::spool::{Answer, Spool, SpoolError};
+use crate::spool::{Answer, Keeping, Spool, SpoolError};
 use crate::supervisor;
 use crate::workspace;
 
@@ -170,7 +170,7 @@ fn rooms(
         runners: able.runners,
         blobs: Arc::new(RemoteBlobs::new(bulk, cache)),
         stores: able.stores,
-        keeper: Arc::new(spool.clone()),
+        keeper: Arc::new(Keeping { spool: spool.clone(), files: able.outside.files }),
         perform: Arc::clone(&able.outside.perform),
     };
     let wishes = shutdown.subscribe();

@@ -18,7 +18,7 @@ use rusqlite::{
 };
 use wavegate_engine::Utc;
 
-use super::{Files, restored::BACKUP_MADE};
+use super::{Files, durable, restored::BACKUP_MADE};
 
 /// How long another program may hold the database.
 const BUSY: Duration = Duration::from_secs(30);
@@ -45,9 +45,9 @@ pub enum BackupError {
     Itself(PathBuf),
     #[error("{0} is there and is no backup of wavegate; name another file, or move it away")]
     Occupied(PathBuf),
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("cannot copy {db}: {source}")]
+    #[error("cannot copy {db}")]
     Sql { db: PathBuf, source: rusqlite::Error },
 }
 
@@ -128,7 +128,7 @@ fn copy_database(source: &Connection, db: &Path, file: &Path, now: Utc) -> Resul
         copied.sync_all()?;
         let bytes = copied.metadata()?.len();
         fs::rename(&fresh, file)?;
-        sync_folder_of(file)?;
+        durable::sync(durable::parent_of(file))?;
         Ok(bytes)
     };
     let copied = copy().map_err(|source| BackupError::Sql { db: db.to_owned(), source });
@@ -154,7 +154,7 @@ fn copy_folder(from: &Path, to: &Path, is_fixed: fn(&str) -> bool) -> Result<u64
     if !from.is_dir() {
         return Ok(0);
     }
-    fs::create_dir_all(to).map_err(at(to))?;
+    durable::create_dir_all(to).map_err(at(to))?;
     let mut count = 0;
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
@@ -172,7 +172,7 @@ fn copy_folder(from: &Path, to: &Path, is_fixed: fn(&str) -> bool) -> Result<u64
             }
         }
     }
-    File::open(to).and_then(|folder| folder.sync_all()).map_err(at(to))?;
+    durable::sync(to).map_err(at(to))?;
     Ok(count)
 }
 
@@ -188,9 +188,4 @@ fn copy_file(from: &Path, to: &Path, is_fixed: bool) -> io::Result<()> {
     fs::copy(from, &fresh)?;
     File::open(&fresh)?.sync_all()?;
     fs::rename(&fresh, to)
-}
-
-fn sync_folder_of(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }

@@ -1,8 +1,8 @@
 //! Whether a database is an older copy of itself: what was done and paid for after the copy was made is not in it.
 //!
 //! Owns the proofs: the mark that `wavegate backup` leaves in a copy, that the folder beside a database is not its
-//! own, the file there that names its last start, and what workers remember. Each counts once; what follows from it
-//! is the engine's.
+//! own, the file there that names its last start, and what workers remember. Each lost start counts once, and a copy
+//! may have lost several; what follows from it is the engine's.
 
 use std::{
     fs::{self, File},

@@ -35,7 +35,9 @@ impl Delivery {
         let lease_id = self.answer.lease_id().clone();
         let message = match self.answer {
             Answer::Finished { lease_id, mut report } => {
-                if let Err(why) = publish(self.files, self.blobs.as_ref()).await {
+                // One that names no result needs none of them.
+                let files = if report.changes.is_empty() { Vec::new() } else { self.files };
+                if let Err(why) = publish(files, self.blobs.as_ref()).await {
                     tracing::error!("the files of lease {lease_id} cannot be sent: {why}");
                     without_files(&mut report, &why);
                 }
@@ -67,11 +69,13 @@ async fn publish(files: Vec<Blob>, blobs: &dyn BlobStore) -> Result<(), String> 
     blobs.publish(files).await.map_err(|error| error.to_string())
 }
 
-/// What they were to be is done again; what they cost is booked.
+/// What they were to be is done again; what they cost is booked. What was interrupted keeps its own reason.
 fn without_files(report: &mut v1::Report, why: &str) {
-    report.set_outcome(v1::Outcome::Failed);
-    report.summary = format!("the result cannot be stored: {why}");
     report.changes.clear();
+    if report.outcome() == v1::Outcome::Succeeded {
+        report.set_outcome(v1::Outcome::Failed);
+        report.summary = format!("the result cannot be stored: {why}");
+    }
 }
 
 /// The report itself, or the name of the artifact that holds it.

@@ -21,6 +21,7 @@ use crate::blobs::Blob;
 use crate::coordinator::chain;
 use crate::durable;
 use crate::lease::LeaseId;
+use crate::outside::FileWork;
 use crate::work::Keeper;
 
 /// A refused result may be the only trace of work that was paid for.
@@ -99,6 +100,16 @@ impl Spool {
         sync(&self.folder)
     }
 
+    /// As [`Self::store`], with the files that the answer names. Keeps nothing where it fails.
+    fn store_with_files(&self, answer: &Answer, blobs: &[Blob]) -> Result<(), SpoolError> {
+        // The files first: an answer in the spool names nothing that is not there.
+        let stored = self.store_files(answer.lease_id(), blobs).and_then(|()| self.store(answer));
+        stored.inspect_err(|_| {
+            // What stays takes room until the next start clears it.
+            let _ = self.remove(answer.lease_id());
+        })
+    }
+
     /// The coordinator has it: the file goes, and then what belongs to it.
     pub(crate) fn remove(&self, lease_id: &LeaseId) -> Result<(), SpoolError> {
         let path = self.file_of(lease_id);
@@ -134,8 +145,9 @@ impl Spool {
             let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
             let modified = modified.map_err(|source| failed("look at", &path, source))?;
             if now.duration_since(modified).is_ok_and(|age| age > REFUSED_KEPT_FOR) {
-                fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+                // Without its report nobody would find the files again.
                 files::remove_files(&path)?;
+                fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
             }
         }
         Ok(())
@@ -168,23 +180,20 @@ impl Spool {
     }
 }
 
+/// The spool, for work that ends with files.
+pub(crate) struct Keeping {
+    pub(crate) spool: Spool,
+    pub(crate) files: FileWork,
+}
+
 #[tonic::async_trait]
-impl Keeper for Spool {
+impl Keeper for Keeping {
     async fn keep(&self, lease_id: &str, report: v1::Report, blobs: &[Blob]) -> Result<(), String> {
         let lease_id = LeaseId::parse(lease_id).map_err(|error| error.to_string())?;
-        let (spool, blobs) = (self.clone(), blobs.to_vec());
-        let answer = Answer::Finished { lease_id: lease_id.clone(), report: Box::new(report) };
-        // The files first: an answer in the spool names nothing that is not there.
-        let store = move || spool.store_files(&lease_id, &blobs).and_then(|()| spool.store(&answer));
-        let stored = tokio::task::spawn_blocking(store).await.map_err(|error| error.to_string())?;
-        stored.map_err(|error| chain(&error))
-    }
-
-    async fn published(&self, lease_id: &str) {
-        let Ok(lease_id) = LeaseId::parse(lease_id) else { return };
-        let spool = self.clone();
-        // What stays is sent once more, and goes with the answer.
-        let _ = tokio::task::spawn_blocking(move || files::remove_files(&spool.file_of(&lease_id))).await;
+        let (spool, blobs) = (self.spool.clone(), blobs.to_vec());
+        let answer = Answer::Finished { lease_id, report: Box::new(report) };
+        let stored = self.files.run(move || spool.store_with_files(&answer, &blobs)).await;
+        stored.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
     }
 }
 

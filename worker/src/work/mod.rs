@@ -63,15 +63,12 @@ pub trait LogSink: Send + Sync + 'static {
     fn append(&self, bytes: &[u8]);
 }
 
-/// Where a finished result is while its files are on their way to the coordinator.
+/// Where a finished result is until the coordinator has it with its files.
 #[tonic::async_trait]
 pub trait Keeper: Send + Sync + 'static {
-    /// Puts the result with its files on disk: it survives the worker, and is delivered after its next start. Fails
-    /// in words: the result is then safe only when it was published.
+    /// Puts the result with its files on disk: it survives the worker, and is delivered with them. Fails in words, and
+    /// keeps nothing then.
     async fn keep(&self, lease_id: &str, report: v1::Report, blobs: &[Blob]) -> Result<(), String>;
-
-    /// The coordinator has the files.
-    async fn published(&self, lease_id: &str);
 }
 
 /// How the work ended. No process and no directory of it is left.

@@ -209,15 +209,17 @@ async fn keep(
             report.changes = result.digest().to_string();
             report.changed_files = files;
             blobs.push(result);
-            // No process runs any more, so there is nothing to fence: while the coordinator is away the
-            // finished work waits for it, and a late result may still be within its right.
-            let published = tokio::select! {
-                published = publish(context, &report, blobs) => published,
-                () = context.cancelled() => Err("the work was cancelled".to_owned()),
-            };
-            if let Err(error) = published {
-                report.changes.clear();
-                fail_success(&mut report, format!("the result cannot be stored: {error}"));
+            match store(context, &report, blobs).await {
+                Ok(()) => {}
+                Err(Unstored::GivenUp) if report.outcome() == v1::Outcome::Succeeded => {
+                    remove(workspace).await;
+                    return Err(Ending::Cancelled);
+                }
+                Err(Unstored::GivenUp) => report.changes.clear(),
+                Err(Unstored::Failed(error)) => {
+                    report.changes.clear();
+                    fail_success(&mut report, format!("the result cannot be stored: {error}"));
+                }
             }
         }
         // It was denied something and left nothing behind: that is no success, whatever it says.
@@ -236,25 +238,39 @@ async fn keep(
             }
         }
     }
-    if let Some(workspace) = workspace {
-        workspace.remove().await;
-    }
+    remove(workspace).await;
     Ok(report)
 }
 
-/// Brings the files to the coordinator, and keeps them on this host's disk until they are there.
-async fn publish(context: &WorkContext, report: &v1::Report, blobs: Vec<Blob>) -> Result<(), String> {
+async fn remove(workspace: Option<Workspace>) {
+    if let Some(workspace) = workspace {
+        workspace.remove().await;
+    }
+}
+
+/// Why a result is neither on this host's disk nor at the coordinator.
+enum Unstored {
+    /// The lease was told to end while its files waited for the coordinator.
+    GivenUp,
+    Failed(String),
+}
+
+/// Puts the result with its files on this host's disk: whoever delivers the result brings the files to the
+/// coordinator first, whatever becomes of this lease or this worker meanwhile. Where the disk does not take them, they
+/// go to the coordinator from here.
+async fn store(context: &WorkContext, report: &v1::Report, blobs: Vec<Blob>) -> Result<(), Unstored> {
     let mut report = report.clone();
     shorten(&mut report);
     context.scrubber.report(&mut report);
-    let kept = context.keeper.keep(&context.lease_id, report, &blobs);
-    let (kept, published) = tokio::join!(kept, context.blobs.publish(blobs.clone()));
-    if let Err(error) = kept {
-        tracing::warn!("the result of lease {} is not on this host's disk: {error}", context.lease_id);
+    let Err(error) = context.keeper.keep(&context.lease_id, report, &blobs).await else { return Ok(()) };
+    tracing::warn!("the result of lease {} is not on this host's disk: {error}", context.lease_id);
+    // No process runs any more, so there is nothing to fence; but nobody waits for ever for what was given up.
+    tokio::select! {
+        published = context.blobs.publish(blobs) => {
+            published.map_err(|error| Unstored::Failed(error.to_string()))
+        }
+        () = context.cancelled() => Err(Unstored::GivenUp),
     }
-    published.map_err(|error| error.to_string())?;
-    context.keeper.published(&context.lease_id).await;
-    Ok(())
 }
 
 /// What was interrupted keeps its own reason, and begins afresh.
