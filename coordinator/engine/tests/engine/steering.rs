@@ -1,7 +1,7 @@
 //! Pauses and what ends them: persons, budgets, workers, poison; and what an embedded run serves.
 
 use wavegate_engine::{
-    HoldReason, Input, Missing, Mode, PauseReason, PlanState, Refusal, Scope, TaskState, spec::Budget,
+    HoldReason, Input, Missing, Mode, PauseReason, PlanState, Refusal, Reply, Scope, TaskState, spec::Budget,
 };
 
 use crate::environment::*;
@@ -137,6 +137,27 @@ fn an_embedded_run_leaves_another_plans_pause_alone() {
     world.restart();
     world.connect(WorkerBuilder::new("w1"));
     assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::NoWorker));
+}
+
+#[test]
+fn approving_a_long_chain_of_tasks_on_one_file_warns_of_none_of_its_pairs() {
+    let keys: Vec<_> = (0..500).map(|at| format!("T{at}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let files = |task: &mut wavegate_engine::spec::TaskShape| task.files = vec!["src/a.rs".to_owned()];
+    let approve = |plan: PlanBuilder| {
+        let mut world = World::new();
+        let plan = world.submit(plan);
+        let by = "ada".to_owned();
+        world.apply(Input::Approve { plan, mode: Some(Mode::Standard), by, estimates: None })
+    };
+    let warnings = |reply| match reply {
+        Ok(Reply::Mode { warnings, .. }) => warnings,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(warnings(approve(chain(&keys).each(files))), Vec::<String>::new());
+    let told = warnings(approve(one_wave(&keys).each(files)));
+    assert_eq!(told.len(), 6);
+    assert!(told[5].starts_with("and at least 995 more pairs"), "{}", told[5]);
 }
 
 #[test]
