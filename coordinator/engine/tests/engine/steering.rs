@@ -164,7 +164,7 @@ fn approving_a_long_chain_of_tasks_on_one_file_warns_of_none_of_its_pairs() {
 fn each_hold_says_why_in_words() {
     let words = |reason: HoldReason| reason.to_string();
     assert_eq!(words(HoldReason::Cap), "three leases live");
-    assert_eq!(words(HoldReason::Dependencies(vec!["A".to_owned()])), "A not submitted");
+    assert_eq!(words(HoldReason::Dependencies(listed(&["A"], 0))), "A not submitted");
     assert_eq!(words(HoldReason::Delay { ms: 4_200 }), "retry in 5 s");
     assert_eq!(words(HoldReason::NoWorker(Missing::Any)), "no worker is connected");
     assert_eq!(words(HoldReason::MaxAgents(2)), "2 agents at work, the coordinator's limit");
