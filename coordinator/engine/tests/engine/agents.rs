@@ -39,6 +39,26 @@ fn a_usage_limit_counts_nothing_frees_the_cap_and_waits_for_the_reset() {
 }
 
 #[test]
+fn an_overload_during_a_usage_limit_neither_renames_nor_shortens_its_wait() {
+    const DAYS: u64 = 5 * 24 * 3_600_000;
+    let mut world = with_agent(one_wave(&["A", "B"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(DAYS)));
+    world.finish("B", in_trouble(Outcome::Overloaded, None));
+    let waits = |world: &World| {
+        let hold = world.hold("B").expect("it waits");
+        assert!(
+            matches!(hold, HoldReason::AccountInTrouble { trouble: Trouble::UsageLimit, ms: Some(DAYS), .. }),
+            "{hold:?}"
+        );
+    };
+    waits(&world);
+    world.restart();
+    world.connect(WorkerBuilder::new("w1").agent("a1"));
+    waits(&world);
+}
+
+#[test]
 fn others_go_on_with_another_account() {
     let mut world = World::new();
     world.connect(WorkerBuilder::new("w1").agent("a1").slots(1));
