@@ -183,6 +183,16 @@ impl Accounts {
         }
     }
 
+    /// A lease that is not known any more, because its plan was set aside, says nothing of the account that it
+    /// tries: another one may.
+    pub(crate) fn forget_tries(&mut self, is_known: impl Fn(LeaseId) -> bool) {
+        for row in self.rows.values_mut() {
+            if let AccountState::Probing { lease, .. } = &mut row.state {
+                *lease = lease.filter(|lease| is_known(*lease));
+            }
+        }
+    }
+
     pub(crate) fn rows(&self) -> impl Iterator<Item = &AccountRow> {
         self.rows.values()
     }

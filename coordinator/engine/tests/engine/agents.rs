@@ -59,6 +59,21 @@ fn an_overload_during_a_usage_limit_neither_renames_nor_shortens_its_wait() {
 }
 
 #[test]
+fn a_plan_that_is_set_aside_while_it_tries_an_account_does_not_keep_it_from_the_others() {
+    let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(1_000)));
+    world.start(one_wave(&["B"]).agents(), Mode::Standard);
+    world.pass_with(1_000, &["w1"]);
+    let tried = world.granted_only_after_answers(&["A"]);
+    let states: Vec<_> = world.store.accounts.values().map(|row| row.state).collect();
+    assert_eq!(states, [AccountState::Probing { trouble: Trouble::UsageLimit, lease: Some(tried[0]) }]);
+    world.reload_without(P1);
+    world.must(Input::Tick);
+    world.granted_only(&["B"]);
+}
+
+#[test]
 fn others_go_on_with_another_account() {
     let mut world = World::new();
     world.connect(WorkerBuilder::new("w1").agent("a1").slots(1));
