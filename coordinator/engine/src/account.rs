@@ -143,7 +143,7 @@ pub struct AccountRow {
     pub state: AccountState,
     /// Troubles in a row.
     pub tries: u32,
-    /// What the agent said of it last.
+    /// What the agent said of the trouble.
     pub note: String,
 }
 
@@ -179,6 +179,16 @@ impl Accounts {
                 let left = u64::try_from(until.0.saturating_sub(now.utc.0)).unwrap_or(0);
                 let due = now.mono.plus(left.min(longest_wait(trouble, timings)));
                 self.due.entry(account.clone()).or_insert(due);
+            }
+        }
+    }
+
+    /// A lease that is not known any more, because its plan was set aside, says nothing of the account that it
+    /// tries: another one may.
+    pub(crate) fn forget_tries(&mut self, is_known: impl Fn(LeaseId) -> bool) {
+        for row in self.rows.values_mut() {
+            if let AccountState::Probing { lease, .. } = &mut row.state {
+                *lease = lease.filter(|lease| is_known(*lease));
             }
         }
     }
@@ -245,26 +255,29 @@ impl Accounts {
         };
         let wait = wait.min(longest_wait(trouble, timings));
         let (due, until) = (now.mono.plus(wait), Utc(now.utc.0.saturating_add_unsigned(wait)));
-        // Of several that meet the same limit, the one that says the longest wait counts.
-        let (due, until) = match (row.state, self.due.remove(account)) {
-            (AccountState::Waiting { until: known, .. }, Some(before)) if before > due => (before, known),
+        // Of several, the trouble with the longest wait counts.
+        let (due, counts) = match (row.state, self.due.remove(account)) {
+            (known @ AccountState::Waiting { .. }, Some(before)) if before > due => (before, known),
             (
                 AccountState::Waiting { .. }
                 | AccountState::Open
                 | AccountState::Probing { .. }
                 | AccountState::Refused,
                 _,
-            ) => (due, until),
+            ) => (due, AccountState::Waiting { trouble, until }),
         };
-        row.state = match (trouble, row.state) {
+        let state = match (trouble, row.state) {
             (Trouble::BadCredentials, _) | (_, AccountState::Refused) => AccountState::Refused,
             (_, AccountState::Open | AccountState::Waiting { .. } | AccountState::Probing { .. }) => {
                 self.due.insert(account.clone(), due);
-                AccountState::Waiting { trouble, until }
+                counts
             }
         };
+        if state != row.state {
+            note.clone_into(&mut row.note);
+        }
+        row.state = state;
         row.tries = before.saturating_add(1);
-        row.note = note.to_owned();
         row.clone()
     }
 
@@ -414,6 +427,35 @@ mod tests {
             assert_eq!(row.tries, 1);
         }
         assert_eq!(accounts.next_due(), Some(Mono(NOW.0 + 30_000)));
+    }
+
+    #[test]
+    fn of_two_troubles_the_one_with_the_longer_wait_counts_whichever_comes_first() {
+        const DAYS: u64 = 5 * 24 * 3_600_000;
+        let limit = |accounts: &mut Accounts| {
+            trouble_at(accounts, (NOW, 7), Trouble::UsageLimit, Some(DAYS));
+        };
+        let overload = |accounts: &mut Accounts| {
+            at(NOW, 7, |now| {
+                let timings = Timings::default();
+                accounts.on_trouble(&account(), Trouble::Overloaded, None, "busy", now, &timings)
+            });
+        };
+        for order in [[&limit as &dyn Fn(&mut Accounts), &overload], [&overload, &limit]] {
+            let mut accounts = Accounts::default();
+            order.into_iter().for_each(|meet| meet(&mut accounts));
+            let row = accounts.rows().next().cloned().expect("it is there");
+            let until = Utc(7 + DAYS.cast_signed());
+            assert_eq!(row.state, AccountState::Waiting { trouble: Trouble::UsageLimit, until });
+            assert_eq!((row.note.as_str(), row.tries), ("words", 1), "what was said of the limit");
+            let mut accounts = Accounts::new(vec![row]);
+            at(NOW, 7, |now| accounts.begin_waits(now, &Timings::default()));
+            assert_eq!(
+                accounts.next_due(),
+                Some(NOW.plus(DAYS)),
+                "a restart does not make it an overload's wait"
+            );
+        }
     }
 
     #[test]

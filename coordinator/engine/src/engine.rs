@@ -68,6 +68,8 @@ impl Engine {
                 (snapshot.shape.id, Plan::restored(snapshot, moment, &self.config.timings, &mut self.index))
             })
             .collect();
+        let Self { fleet, index, .. } = self;
+        fleet.accounts.forget_tries(|lease| index.plan_of.contains_key(&lease));
         self.wake = Some(moment.mono);
     }
 

@@ -34,45 +34,155 @@ impl Overlap {
     }
 }
 
-/// More than this is not looked for: nobody reads it.
+/// More pairs than this are not looked for: nobody reads them.
 const MOST_OVERLAPS: usize = 1000;
+/// So many parts of paths and dependencies are looked at for one plan, and then no more: it is a matter of warnings,
+/// and whoever drives the engine waits meanwhile. About 1,400 tasks that all declare the same file, one after the
+/// other, are compared to the end.
+const MOST_STEPS: usize = 5_000_000;
 
-/// The pairs of tasks that may touch the same file, by what each declares, where `ordered` does not say that they
-/// never run together. Each pair once; of very many only the first thousand.
-pub fn overlaps(declared: &[&[String]], ordered: impl Fn(usize, usize) -> bool) -> Vec<Overlap> {
-    let mut entries: Vec<(Vec<&str>, usize, &str)> = Vec::new();
-    for (task, files) in declared.iter().enumerate() {
-        entries.extend(files.iter().map(|file| (fixed_parts(file), task, file.as_str())));
+/// The search for pairs of tasks that may touch the same file, wave after wave of one plan. It ends after the first
+/// thousand pairs and after five million steps.
+#[derive(Debug)]
+pub struct Search {
+    pairs_left: usize,
+    steps_left: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { pairs_left: MOST_OVERLAPS, steps_left: MOST_STEPS }
     }
-    entries.sort();
-    let mut found: BTreeMap<(usize, usize), (String, String)> = BTreeMap::new();
-    for (at, (fixed, task, file)) in entries.iter().enumerate() {
-        // Only what begins alike can meet, and sorted it follows at once.
-        for (_, other, path) in entries[at + 1..].iter().take_while(|(other, ..)| other.starts_with(fixed)) {
-            let (low, high) =
-                if task < other { ((*task, file), (*other, path)) } else { ((*other, path), (*task, file)) };
-            let pair = (low.0, high.0);
-            if task == other || found.contains_key(&pair) || ordered(pair.0, pair.1) {
-                continue;
-            }
-            if can_meet(&parts(file), &parts(path)) {
-                found.insert(pair, ((*low.1).to_owned(), (*high.1).to_owned()));
-                if found.len() >= MOST_OVERLAPS {
+}
+
+impl Search {
+    /// The pairs of tasks of a wave that may touch the same file, by what each declares, but for those of which one
+    /// waits for the other. `edges`: by their places, a task and one that depends on it. Each pair once.
+    pub fn overlaps(
+        &mut self,
+        declared: &[&[String]],
+        edges: impl IntoIterator<Item = (usize, usize)>,
+    ) -> Vec<Overlap> {
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        for (task, files) in declared.iter().enumerate() {
+            entries.extend(files.iter().map(|file| Entry::new(task, file)));
+        }
+        entries.sort_by(|left, right| {
+            (left.fixed(), left.task, left.file).cmp(&(right.fixed(), right.task, right.file))
+        });
+        let mut relatives = Relatives::new(declared.len(), edges);
+        let mut found: BTreeMap<(usize, usize), (String, String)> = BTreeMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            // Only what begins alike can meet, and sorted it follows at once.
+            let alike = |other: &&Entry<'_>| other.fixed().starts_with(entry.fixed());
+            for other in entries[at + 1..].iter().take_while(alike) {
+                let (low, high) = if entry.task < other.task { (entry, other) } else { (other, entry) };
+                let pair = (low.task, high.task);
+                if self.is_over() {
                     return listed(found);
+                }
+                self.walk(1 + entry.parts.len());
+                if entry.task == other.task
+                    || found.contains_key(&pair)
+                    || !can_meet(&entry.parts, &other.parts)
+                {
+                    continue;
+                }
+                if !relatives.are(entry.task, other.task, self) && !self.is_over() {
+                    found.insert(pair, (low.file.to_owned(), high.file.to_owned()));
+                    self.pairs_left -= 1;
                 }
             }
         }
+        listed(found)
     }
-    listed(found)
+
+    /// What a person is told of the pairs that are not named one by one.
+    #[must_use]
+    pub fn rest_in_words(&self, unnamed: usize) -> Option<String> {
+        let pairs = "pairs of tasks that declare the same files";
+        match (unnamed, self.is_over()) {
+            (0, false) => None,
+            (0, true) => Some(format!("there may be more {pairs}: the plan is too big to compare them all")),
+            (more, false) => Some(format!("and {more} more {pairs}")),
+            (more, true) => Some(format!("and at least {more} more {pairs}: not all were compared")),
+        }
+    }
+
+    const fn is_over(&self) -> bool {
+        self.steps_left == 0 || self.pairs_left == 0
+    }
+
+    const fn walk(&mut self, steps: usize) {
+        self.steps_left = self.steps_left.saturating_sub(steps);
+    }
+}
+
+/// One file of one task.
+struct Entry<'f> {
+    task: usize,
+    file: &'f str,
+    parts: Vec<&'f str>,
+    /// How many parts come before the first with a wildcard.
+    fixed: usize,
+}
+
+impl<'f> Entry<'f> {
+    fn new(task: usize, file: &'f str) -> Self {
+        let parts = parts(file);
+        let fixed = parts.iter().take_while(|part| !part.contains(['*', '?', '['])).count();
+        Self { task, file, parts, fixed }
+    }
+
+    fn fixed(&self) -> &[&'f str] {
+        &self.parts[..self.fixed]
+    }
+}
+
+/// What waits for what in a wave. The relatives of one task are known at a time: those of all would be as many as
+/// the pairs of tasks.
+struct Relatives {
+    before: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
+    of: Option<usize>,
+    marked: Vec<bool>,
+}
+
+impl Relatives {
+    fn new(tasks: usize, edges: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let (mut before, mut after) = (vec![Vec::new(); tasks], vec![Vec::new(); tasks]);
+        for (first, then) in edges.into_iter().filter(|(first, then)| *first.max(then) < tasks) {
+            before[then].push(first);
+            after[first].push(then);
+        }
+        Self { before, after, of: None, marked: Vec::new() }
+    }
+
+    /// Whether one of the two waits for the other. Without meaning once the search is over.
+    fn are(&mut self, task: usize, other: usize, search: &mut Search) -> bool {
+        if self.of != Some(task) {
+            search.walk(self.before.len() / 64);
+            self.of = Some(task);
+            self.marked = vec![false; self.before.len()];
+            mark(&self.before, task, &mut self.marked, search);
+            mark(&self.after, task, &mut self.marked, search);
+        }
+        self.marked[other]
+    }
+}
+
+fn mark(next: &[Vec<usize>], task: usize, marked: &mut [bool], search: &mut Search) {
+    let mut open = vec![task];
+    while let Some(task) = open.pop()
+        && !search.is_over()
+    {
+        search.walk(next[task].len());
+        open.extend(next[task].iter().copied().filter(|next| !std::mem::replace(&mut marked[*next], true)));
+    }
 }
 
 fn listed(found: BTreeMap<(usize, usize), (String, String)>) -> Vec<Overlap> {
     found.into_iter().map(|(tasks, files)| Overlap { tasks, files }).collect()
-}
-
-/// The parts before the first with a wildcard.
-fn fixed_parts(path: &str) -> Vec<&str> {
-    parts(path).into_iter().take_while(|part| !part.contains(['*', '?', '['])).collect()
 }
 
 fn parts(path: &str) -> Vec<&str> {
@@ -151,12 +261,15 @@ mod tests {
             vec![],
         ];
         let declared: Vec<&[String]> = declared.iter().map(Vec::as_slice).collect();
-        let pairs = |ordered: fn(usize, usize) -> bool| {
-            overlaps(&declared, ordered).into_iter().map(|it| it.tasks).collect::<Vec<_>>()
+        let pairs = |edges: &[(usize, usize)]| {
+            let found = Search::default().overlaps(&declared, edges.iter().copied());
+            found.into_iter().map(|it| it.tasks).collect::<Vec<_>>()
         };
-        assert_eq!(pairs(|_, _| false), [(0, 1), (1, 2)]);
-        assert_eq!(pairs(|left, _| left == 0), [(1, 2)]);
-        let first = &overlaps(&declared, |_, _| false)[1];
+        assert_eq!(pairs(&[]), [(0, 1), (1, 2)]);
+        assert_eq!(pairs(&[(0, 1)]), [(1, 2)]);
+        assert_eq!(pairs(&[(1, 0)]), [(1, 2)]);
+        assert_eq!(pairs(&[(1, 3), (3, 2), (0, 3)]), [(0, 1)], "by way of one without files");
+        let first = &Search::default().overlaps(&declared, [])[1];
         assert_eq!(first.files, ("src/**".to_owned(), "src/b.rs".to_owned()));
     }
 
@@ -164,9 +277,29 @@ mod tests {
     fn very_many_tasks_with_files_of_their_own_are_compared_at_once() {
         let declared: Vec<_> = (0..10_000).map(|at| vec![format!("src/{at}.rs")]).collect();
         let declared: Vec<&[String]> = declared.iter().map(Vec::as_slice).collect();
-        assert_eq!(overlaps(&declared, |_, _| false), []);
+        let mut search = Search::default();
+        assert_eq!(search.overlaps(&declared, []), []);
+        assert_eq!(search.rest_in_words(0), None);
         let same: Vec<_> = declared.iter().map(|_| declared[0]).collect();
-        assert_eq!(overlaps(&same, |_, _| false).len(), MOST_OVERLAPS);
+        assert_eq!(search.overlaps(&same, []).len(), MOST_OVERLAPS);
+        assert_eq!(search.overlaps(&same, []), [], "in all waves of a plan together");
+    }
+
+    #[test]
+    fn a_chain_of_tasks_on_one_file_is_compared_in_steps_that_are_counted() {
+        let file = ["src/a.rs".to_owned()];
+        let chain = |tasks: usize| (vec![&file[..]; tasks], (1..tasks).map(|at| (at - 1, at)));
+        let mut search = Search::default();
+        let (declared, edges) = chain(1_000);
+        assert_eq!(search.overlaps(&declared, edges), []);
+        let used = MOST_STEPS - search.steps_left;
+        assert!((500_000..3_000_000).contains(&used), "quadratic, as the pairs are: {used}");
+        assert_eq!(search.rest_in_words(0), None, "all were compared");
+        let (declared, edges) = chain(100_000);
+        assert_eq!(search.overlaps(&declared, edges), []);
+        assert_eq!(search.steps_left, 0);
+        assert!(search.rest_in_words(0).is_some_and(|words| words.contains("too big to compare")));
+        assert!(search.rest_in_words(3).is_some_and(|words| words.starts_with("and at least 3 more")));
     }
 
     #[test]

@@ -25,12 +25,12 @@ pub enum HoldReason {
     /// An embedded run grants its own plan only.
     NotServed,
     /// Waves that are not done, by key.
-    WavesBefore(Arc<[String]>),
+    WavesBefore(Arc<Listed>),
     /// Standard runs one wave at a time: the one that has begun, by key.
     OneWaveAtATime(String),
     WaveBlocked(WaveBlock),
     /// Tasks that are not submitted, by key.
-    Dependencies(Vec<String>),
+    Dependencies(Listed),
     /// A retry's wait.
     Delay {
         ms: u64,
@@ -110,12 +110,12 @@ impl fmt::Display for HoldReason {
             Self::PlanPaused(reason) => write!(f, "the plan is paused ({reason})"),
             Self::PlanBlocked(reason) => write!(f, "the plan is blocked ({reason})"),
             Self::NotServed => f.write_str("this embedded run grants its own plan only"),
-            Self::WavesBefore(keys) => write!(f, "{} not done", Listed(keys)),
+            Self::WavesBefore(keys) => write!(f, "{keys} not done"),
             Self::OneWaveAtATime(key) => {
                 write!(f, "one wave at a time in standard: {key} is not done")
             }
             Self::WaveBlocked(reason) => write!(f, "the wave is blocked ({reason})"),
-            Self::Dependencies(keys) => write!(f, "{} not submitted", Listed(keys)),
+            Self::Dependencies(keys) => write!(f, "{keys} not submitted"),
             Self::Delay { ms } => write!(f, "retry in {} s", ms.div_ceil(1000)),
             Self::ResultOwed => f.write_str("the worker of its lost lease is back: waiting for its result"),
             Self::Cap => write!(f, "{} leases live", CAP_IN_WORDS),
@@ -140,14 +140,25 @@ impl fmt::Display for HoldReason {
 /// So many keys are told: a task may wait for thousands, and thousands of tasks for the same.
 const MOST_KEYS: usize = 20;
 
-/// Keys in a sentence.
-struct Listed<'k>(&'k [String]);
+/// Keys in a sentence: the first of them, and how many there are besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    pub keys: Vec<String>,
+    pub more: usize,
+}
 
-impl fmt::Display for Listed<'_> {
+impl<'k> FromIterator<&'k String> for Listed {
+    fn from_iter<I: IntoIterator<Item = &'k String>>(all: I) -> Self {
+        let mut all = all.into_iter();
+        let keys = all.by_ref().take(MOST_KEYS).cloned().collect();
+        Self { keys, more: all.count() }
+    }
+}
+
+impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = &self.0[..self.0.len().min(MOST_KEYS)];
-        f.write_str(&told.join(", "))?;
-        match self.0.len() - told.len() {
+        f.write_str(&self.keys.join(", "))?;
+        match self.more {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -307,9 +318,8 @@ impl Engine {
             | WaveState::Done
             | WaveState::Cancelled => {}
         }
-        let unmet: Vec<_> =
-            plan.unsettled(task).map(|before| plan.shape.tasks[before.at()].key.clone()).collect();
-        if !unmet.is_empty() {
+        let unmet: Listed = plan.unsettled(task).map(|before| &plan.shape.tasks[before.at()].key).collect();
+        if !unmet.keys.is_empty() {
             return HoldReason::Dependencies(unmet);
         }
         if let Some(until) = plan.delayed.get(&task) {
@@ -436,14 +446,14 @@ pub struct Holds {
 }
 
 fn waiting_wave(plan: &Plan, wave: WaveIx, whole: Option<&HoldReason>) -> HoldReason {
-    let key = |wave: WaveIx| plan.shape.waves[wave.at()].key.clone();
-    let before: Arc<[_]> = plan.waves_before(wave).map(key).collect();
-    if !before.is_empty() {
-        return HoldReason::WavesBefore(before);
+    let key = |wave: WaveIx| &plan.shape.waves[wave.at()].key;
+    let before: Listed = plan.waves_before(wave).map(key).collect();
+    if !before.keys.is_empty() {
+        return HoldReason::WavesBefore(Arc::new(before));
     }
     match (whole, plan.wave_in_the_way(wave)) {
         (Some(whole), _) => whole.clone(),
-        (None, Some(other)) => HoldReason::OneWaveAtATime(key(other)),
+        (None, Some(other)) => HoldReason::OneWaveAtATime(key(other).clone()),
         (None, None) => HoldReason::Next,
     }
 }

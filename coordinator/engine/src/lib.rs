@@ -30,7 +30,7 @@ pub use account::*;
 pub use config::*;
 pub use effect::*;
 pub use engine::Engine;
-pub use hold::{HoldReason, Holds, Missing};
+pub use hold::{HoldReason, Holds, Listed, Missing};
 pub use ids::*;
 pub use input::*;
 pub use plan::STANDARD_CAP;

@@ -138,9 +138,11 @@ impl Engine {
             if held.contains(lease) {
                 self.hear(occasion, *lease);
                 self.repeat_cancel(occasion, session, *lease);
-            } else if let Some(missed) = self.kept_mut(*lease) {
-                let missed =
-                    std::mem::replace(&mut missed.grant, Grant::Missed { by_same_instance: same_instance });
+            } else if let Some(kept) = self.kept_mut(*lease) {
+                // What its old process took along stays so, however often the new one comes.
+                let by_same_instance =
+                    same_instance && kept.grant != Grant::Missed { by_same_instance: false };
+                let missed = std::mem::replace(&mut kept.grant, Grant::Missed { by_same_instance });
                 if matches!(missed, Grant::Sent(_)) {
                     self.index.seen(&hello.worker);
                 }

@@ -421,12 +421,14 @@ impl Plan {
 
     pub(crate) fn pause(&mut self, ctx: &mut Context<'_, '_>, reason: PauseReason, why: &str) {
         // Out of want of a worker it would go on by itself into the same refusal. That it may repeat what was
-        // done is more than any other reason but a person's.
+        // done is more than any other reason but a person's; also out of a block it could go on by itself, by a
+        // late result, and what is blocked then blocks it again when it is resumed.
         let stronger = match (reason, self.row.state) {
             (PauseReason::Store, PlanState::Paused(now)) => now == PauseReason::NoWorker,
             (PauseReason::Restored, PlanState::Paused(now)) => {
                 !matches!(now, PauseReason::Operator | PauseReason::Restored)
             }
+            (PauseReason::Restored, PlanState::Blocked(_)) => true,
             _ => false,
         };
         if self.row.state == PlanState::Running || stronger {

@@ -61,18 +61,16 @@ impl Plan {
 
     /// Tasks that may get into each other's way, by the files that they declare.
     fn overlap_warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let mut more = 0;
+        let (mut warnings, mut more) = (Vec::new(), 0);
+        let mut search = files::Search::default();
         for wave in &self.shape.waves {
             let first = wave.tasks.start as usize;
             let tasks = &self.shape.tasks[first..wave.tasks.end as usize];
             let declared: Vec<&[String]> = tasks.iter().map(|task| task.files.as_slice()).collect();
-            let place = |at: usize| TaskIx((first + at) as u32);
-            let ordered = |left: usize, right: usize| {
-                let (left, right) = (place(left), place(right));
-                self.all_dependencies(left).contains(&right) || self.all_dependencies(right).contains(&left)
-            };
-            for overlap in files::overlaps(&declared, ordered) {
+            let edges = tasks.iter().enumerate().flat_map(|(at, task)| {
+                task.depends_on.iter().filter_map(move |before| Some((before.at().checked_sub(first)?, at)))
+            });
+            for overlap in search.overlaps(&declared, edges) {
                 if warnings.len() == MOST_OVERLAP_WARNINGS {
                     more += 1;
                     continue;
@@ -81,9 +79,7 @@ impl Plan {
                 warnings.push(overlap.words(left, right));
             }
         }
-        warnings.extend(
-            (more > 0).then(|| format!("and {more} more pairs of tasks that declare the same files")),
-        );
+        warnings.extend(search.rest_in_words(more));
         warnings
     }
 

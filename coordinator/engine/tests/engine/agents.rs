@@ -39,6 +39,41 @@ fn a_usage_limit_counts_nothing_frees_the_cap_and_waits_for_the_reset() {
 }
 
 #[test]
+fn an_overload_during_a_usage_limit_neither_renames_nor_shortens_its_wait() {
+    const DAYS: u64 = 5 * 24 * 3_600_000;
+    let mut world = with_agent(one_wave(&["A", "B"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(DAYS)));
+    world.finish("B", in_trouble(Outcome::Overloaded, None));
+    let waits = |world: &World| {
+        let hold = world.hold("B").expect("it waits");
+        assert!(
+            matches!(hold, HoldReason::AccountInTrouble { trouble: Trouble::UsageLimit, ms: Some(DAYS), .. }),
+            "{hold:?}"
+        );
+    };
+    waits(&world);
+    world.restart();
+    world.connect(WorkerBuilder::new("w1").agent("a1"));
+    waits(&world);
+}
+
+#[test]
+fn a_plan_that_is_set_aside_while_it_tries_an_account_does_not_keep_it_from_the_others() {
+    let mut world = with_agent(one_wave(&["A"]).agents(), Mode::Standard);
+    world.take_grants();
+    world.finish("A", in_trouble(Outcome::UsageLimit, Some(1_000)));
+    world.start(one_wave(&["B"]).agents(), Mode::Standard);
+    world.pass_with(1_000, &["w1"]);
+    let tried = world.granted_only_after_answers(&["A"]);
+    let states: Vec<_> = world.store.accounts.values().map(|row| row.state).collect();
+    assert_eq!(states, [AccountState::Probing { trouble: Trouble::UsageLimit, lease: Some(tried[0]) }]);
+    world.reload_without(P1);
+    world.must(Input::Tick);
+    world.granted_only(&["B"]);
+}
+
+#[test]
 fn others_go_on_with_another_account() {
     let mut world = World::new();
     world.connect(WorkerBuilder::new("w1").agent("a1").slots(1));

@@ -1,6 +1,6 @@
 //! Who is granted what, in which order.
 
-use wavegate_engine::{HoldReason, Mode, Role};
+use wavegate_engine::{HoldReason, Mode, Role, WaveIx};
 
 use crate::environment::*;
 
@@ -36,9 +36,31 @@ fn the_worker_with_most_free_slots_is_chosen_and_a_full_one_never() {
 fn a_task_waits_for_what_it_depends_on() {
     let mut world = World::running(chain(&["A", "B"]), Mode::Max);
     world.granted_only(&["A"]);
-    assert_eq!(world.hold("B"), Some(HoldReason::Dependencies(vec!["A".to_owned()])));
+    assert_eq!(world.hold("B"), Some(HoldReason::Dependencies(listed(&["A"], 0))));
     world.succeed("A");
     world.granted_only(&["B"]);
+}
+
+#[test]
+fn of_very_much_that_something_waits_for_the_first_twenty_are_named() {
+    let keys: Vec<_> = (10..35).map(|at| at.to_string()).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let all: Vec<_> = keys.iter().copied().chain(["Z"]).collect();
+    let mut world = World::running(one_wave(&all).needs("Z", &keys), Mode::Standard);
+    assert_eq!(world.hold("Z"), Some(HoldReason::Dependencies(listed(&keys[..20], 5))));
+    let words = world.hold("Z").expect("it waits").to_string();
+    assert!(words.ends_with("28, 29 and 5 more not submitted"), "{words}");
+    world.succeed("10");
+    assert_eq!(world.hold("Z"), Some(HoldReason::Dependencies(listed(&keys[1..21], 4))));
+
+    let waves = keys.iter().fold(plan(), |plan, key| plan.free_wave(key, &[&format!("T{key}")]));
+    let last = |shape: &mut wavegate_engine::spec::PlanShape| {
+        shape.waves[25].depends_on = (0..25).map(WaveIx).collect();
+    };
+    let world = World::running(waves.wave("last", &["Z"]).with(last), Mode::Standard);
+    assert_eq!(world.hold("Z"), Some(HoldReason::WavesBefore(listed(&keys[..20], 5).into())));
+    let words = world.wave_hold(WaveIx(25)).expect("it waits").to_string();
+    assert!(words.ends_with("28, 29 and 5 more not done"), "{words}");
 }
 
 #[test]

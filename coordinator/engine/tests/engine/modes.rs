@@ -101,7 +101,7 @@ fn standard_runs_one_wave_at_a_time_and_max_independent_waves_together() {
 fn a_wave_waits_for_every_wave_it_depends_on_even_in_max() {
     let mut world = World::running(plan().wave("W1", &["A"]).wave("W2", &["B"]), Mode::Max);
     world.granted_only(&["A"]);
-    assert_eq!(world.hold("B"), Some(HoldReason::WavesBefore(["W1".to_owned()].into())));
+    assert_eq!(world.hold("B"), Some(HoldReason::WavesBefore(listed(&["W1"], 0).into())));
     world.succeed("A");
     world.granted_only(&["validate W1"]);
     assert_eq!(world.task_state("B"), TaskState::Pending { not_before: None });

@@ -115,7 +115,7 @@ fn a_task_that_conflicts_is_built_on_what_it_conflicts_with() {
     world.finish("integrate W1", candidate(9));
     world.judge("W1", rejected(&["A"]));
     assert!(matches!(world.task_state("B"), TaskState::Pending { .. }));
-    assert_eq!(world.hold("B"), Some(HoldReason::Dependencies(vec!["A".to_owned()])));
+    assert_eq!(world.hold("B"), Some(HoldReason::Dependencies(listed(&["A"], 0))));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How workers come, resume, fall silent and go.
 
 use wavegate_engine::{
-    Input, LeaseId, LeaseState, Message, Mode, Refusal, SessionEvent, TaskState, WorkerId,
+    Input, LeaseId, LeaseState, Message, Mode, Refusal, ReleaseReason, SessionEvent, TaskState, WorkerId,
 };
 
 use crate::environment::*;
@@ -36,6 +36,36 @@ fn a_new_instances_missing_lease_is_lost_with_its_first_heartbeat() {
     world.heartbeat("w1", &[], 0);
     assert_eq!(world.store.leases[&lease].state, LeaseState::Lost);
     assert_eq!(world.counters("A").2, 1);
+}
+
+#[test]
+fn a_new_instance_that_comes_twice_before_its_first_heartbeat_has_lost_the_lease_all_the_same() {
+    let (mut world, lease) = one();
+    world.heartbeat("w1", &[lease], 1);
+    for _ in 0..3 {
+        world.disconnect("w1");
+        world.connect(WorkerBuilder::new("w1").instance("second"));
+    }
+    world.heartbeat("w1", &[], 0);
+    assert_eq!(world.store.leases[&lease].state, LeaseState::Lost);
+    assert_eq!(world.counters("A").2, 1, "it counts as a loss");
+}
+
+#[test]
+fn a_grant_that_a_new_instance_never_had_is_no_loss_however_often_it_comes() {
+    let mut world = World::new();
+    world.connect(WorkerBuilder::new("w1"));
+    world.disconnect("w1");
+    world.connect(WorkerBuilder::new("w1").instance("second"));
+    world.start(one_wave(&["A"]), Mode::Standard);
+    let lease = world.granted_only(&["A"])[0];
+    for _ in 0..2 {
+        world.disconnect("w1");
+        world.connect(WorkerBuilder::new("w1").instance("second"));
+    }
+    world.heartbeat("w1", &[], 0);
+    assert_eq!(world.store.leases[&lease].state, LeaseState::Released(ReleaseReason::Unanswered));
+    assert_eq!(world.counters("A").2, 0);
 }
 
 #[test]

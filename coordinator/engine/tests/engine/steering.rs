@@ -1,7 +1,9 @@
 //! Pauses and what ends them: persons, budgets, workers, poison; and what an embedded run serves.
 
 use wavegate_engine::{
-    HoldReason, Input, Missing, Mode, PauseReason, PlanState, Refusal, Scope, TaskState, spec::Budget,
+    HoldReason, Input, LeaseId, Message, Missing, Mode, PauseReason, PlanState, Refusal, Reply, Scope,
+    TaskState, WaveBlock,
+    spec::{Budget, OnLost},
 };
 
 use crate::environment::*;
@@ -35,6 +37,44 @@ fn a_restored_database_is_more_than_a_want_of_workers_and_less_than_a_persons_pa
     world.must(Input::Pause { plan: P1, by: "me".to_owned(), note: String::new() });
     world.must(restored());
     assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Operator));
+}
+
+/// A plan that is blocked for want of a word on A, whose worker vanished with it.
+fn blocked_by_a_loss() -> (World, LeaseId) {
+    let plan = one_wave(&["A"]).task("A", |task| task.on_lost = OnLost::Hold);
+    let mut world = World::running(plan, Mode::Standard);
+    let lease = world.granted_only(&["A"])[0];
+    world.lose("A");
+    assert_eq!(world.plan_state(), PlanState::Blocked(WaveBlock::Tasks));
+    (world, lease)
+}
+
+#[test]
+fn a_late_result_does_not_move_on_a_blocked_plan_of_a_restored_database() {
+    let (mut world, lease) = blocked_by_a_loss();
+    world.must(restored());
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Restored));
+    assert_eq!(world.report(lease, success()), Message::Accepted { lease });
+    assert_eq!(world.task_state("A"), TaskState::Submitted);
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Restored));
+    world.granted_only(&[]);
+    world.resume(P1);
+    assert_eq!(world.plan_state(), PlanState::Running);
+    world.granted_only(&["validate W1"]);
+}
+
+#[test]
+fn a_blocked_plan_of_a_restored_database_is_blocked_again_when_it_is_resumed() {
+    let (mut world, _) = blocked_by_a_loss();
+    world.must(restored());
+    world.resume(P1);
+    assert_eq!(world.plan_state(), PlanState::Blocked(WaveBlock::Tasks));
+    world.must(restored());
+    world.retry("A").expect("its task is blocked");
+    assert_eq!(world.plan_state(), PlanState::Paused(PauseReason::Restored), "that begins nothing by itself");
+    world.granted_only(&[]);
+    world.resume(P1);
+    world.granted_only(&["A"]);
 }
 
 #[test]
@@ -140,10 +180,31 @@ fn an_embedded_run_leaves_another_plans_pause_alone() {
 }
 
 #[test]
+fn approving_a_long_chain_of_tasks_on_one_file_warns_of_none_of_its_pairs() {
+    let keys: Vec<_> = (0..500).map(|at| format!("T{at}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let files = |task: &mut wavegate_engine::spec::TaskShape| task.files = vec!["src/a.rs".to_owned()];
+    let approve = |plan: PlanBuilder| {
+        let mut world = World::new();
+        let plan = world.submit(plan);
+        let by = "ada".to_owned();
+        world.apply(Input::Approve { plan, mode: Some(Mode::Standard), by, estimates: None })
+    };
+    let warnings = |reply| match reply {
+        Ok(Reply::Mode { warnings, .. }) => warnings,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(warnings(approve(chain(&keys).each(files))), Vec::<String>::new());
+    let told = warnings(approve(one_wave(&keys).each(files)));
+    assert_eq!(told.len(), 6);
+    assert!(told[5].starts_with("and at least 995 more pairs"), "{}", told[5]);
+}
+
+#[test]
 fn each_hold_says_why_in_words() {
     let words = |reason: HoldReason| reason.to_string();
     assert_eq!(words(HoldReason::Cap), "three leases live");
-    assert_eq!(words(HoldReason::Dependencies(vec!["A".to_owned()])), "A not submitted");
+    assert_eq!(words(HoldReason::Dependencies(listed(&["A"], 0))), "A not submitted");
     assert_eq!(words(HoldReason::Delay { ms: 4_200 }), "retry in 5 s");
     assert_eq!(words(HoldReason::NoWorker(Missing::Any)), "no worker is connected");
     assert_eq!(words(HoldReason::MaxAgents(2)), "2 agents at work, the coordinator's limit");

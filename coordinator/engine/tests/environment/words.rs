@@ -1,7 +1,7 @@
 //! What workers and Thor say, in a word.
 
 use wavegate_engine::{
-    Conflict, Counsel, Decision, Digest, Finding, Outcome, Published, Report, Talk, Usage, Verdict,
+    Conflict, Counsel, Decision, Digest, Finding, Listed, Outcome, Published, Report, Talk, Usage, Verdict,
 };
 
 pub(crate) fn report(outcome: Outcome) -> Report {
@@ -105,4 +105,9 @@ pub(crate) fn counsel(model: &str) -> Report {
 
 pub(crate) fn judged(verdict: Verdict) -> Report {
     Report { verdict: Some(verdict), ..success() }
+}
+
+/// The first keys of what something waits for, and how many there are besides.
+pub(crate) fn listed(keys: &[&str], more: usize) -> Listed {
+    Listed { keys: keys.iter().map(|key| (*key).to_owned()).collect(), more }
 }

@@ -318,6 +318,19 @@ impl World {
         self.must(Input::Tick);
     }
 
+    /// As `roll_back`, workers and accounts are read again, too, and this plan stays set aside.
+    pub(crate) fn reload_without(&mut self, plan: PlanId) {
+        let mut snapshots = self.store.snapshots();
+        snapshots.retain(|snapshot| snapshot.shape.id != plan);
+        self.engine.refresh_workers(
+            self.store.workers.values().cloned().collect(),
+            self.store.accounts.values().cloned().collect(),
+        );
+        let mut draw = || 0;
+        let moment = Moment { mono: Mono(self.mono), utc: Utc(self.utc), draw: &mut draw };
+        self.engine.restore(snapshots, &moment);
+    }
+
     /// Another engine, built from what is stored.
     pub(crate) fn restored(&mut self) -> Engine {
         let mut engine = Engine::new(self.config.clone());
