@@ -129,6 +129,9 @@ impl Reading {
             if self.gather(&mut growing, &mut grown).await {
                 look_at_all = Instant::now();
             }
+            if self.sender.is_closed() {
+                return Ok(());
+            }
         }
     }
 
