@@ -59,6 +59,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         if written == 0 {
             self.store.roll_back();
         } else {
+            self.store.flush().map_err(|(plan, error)| Failed { error, plan: Some(plan) })?;
             self.store.commit()?;
             news.into_iter().for_each(|plan| self.outbox.news(plan));
             self.outbox.committed();

@@ -186,6 +186,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
+        Ok(())
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         if let Some(error) = self.world.faults.borrow().commit.clone() {
             return Err(error);
