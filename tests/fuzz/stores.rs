@@ -44,6 +44,10 @@ impl Store for NaiveStore {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
+        Ok(())
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         let store = &mut self.kept.borrow_mut().store;
         for change in std::mem::take(&mut self.written) {
@@ -128,6 +132,13 @@ impl<S: Store> Store for Watched<S> {
 
     fn write(&mut self, change: &Change, now: Utc) -> Result<(), StoreError> {
         sound(self.0.write(change, now))
+    }
+
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
+        let flushed = self.0.flush();
+        Ok(flushed.unwrap_or_else(|(plan, error)| {
+            panic!("a message leads to what the store refuses of plan {plan}: {error}")
+        }))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

@@ -110,6 +110,10 @@ impl Store for MortalStore {
         self.store.write(change, now)
     }
 
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
+        self.store.flush()
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         let fate = self.book.pages().fate.take();
         match fate {

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use wavegate_engine::{Change, Effects, Input, LeaseId, Moment, PlanId, Refusal, Reply, Send, SessionEvent};
+use wavegate_engine::{
+    Change, Effects, Input, LeaseId, Moment, Mono, PlanId, Refusal, Reply, Send, SessionEvent,
+};
 
-use super::{Clock, Driver, Outbox, Store, StoreError};
+use super::{Clock, Driver, Outbox, Store, StoreError, turn::RELOAD_MS};
 
 /// What a committed transaction leads to.
 pub(super) struct Committed {
@@ -29,6 +31,16 @@ impl From<StoreError> for Failed {
 impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
     /// On an error the transaction is still open and the engine ahead of the store: recover.
     pub(super) fn commit(&mut self, inputs: &[Input]) -> Result<Committed, Failed> {
+        let committed = self.try_commit(inputs);
+        let now = self.clock.mono();
+        // A rest under way is not made longer: who asks again and again would put off all deadlines.
+        if committed.is_err() && self.rests_until <= now {
+            self.rests_until = now.plus(RELOAD_MS);
+        }
+        committed
+    }
+
+    fn try_commit(&mut self, inputs: &[Input]) -> Result<Committed, Failed> {
         if self.is_stale {
             // Decided by an engine that is ahead of the store, it would write what never was.
             return Err(
@@ -59,7 +71,9 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
         if written == 0 {
             self.store.roll_back();
         } else {
+            self.store.flush().map_err(|(plan, error)| Failed { error, plan: Some(plan) })?;
             self.store.commit()?;
+            self.rests_until = Mono::default();
             news.into_iter().for_each(|plan| self.outbox.news(plan));
             self.outbox.committed();
         }
@@ -68,7 +82,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
 
     fn decide<R>(
         &mut self,
-        mono: wavegate_engine::Mono,
+        mono: Mono,
         utc: wavegate_engine::Utc,
         decide: impl FnOnce(&mut wavegate_engine::Engine, &mut Moment<'_>, &mut Effects) -> R,
     ) -> (R, Effects) {

@@ -20,6 +20,10 @@ pub trait Store {
     /// Writes one change within the open transaction.
     fn write(&mut self, change: &Change, now: Utc) -> Result<(), StoreError>;
 
+    /// Writes what was gathered of a plan's changes, as the last thing before [`Self::commit`]; an error names
+    /// the plan.
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)>;
+
     /// Makes the open transaction durable (fsync).
     fn commit(&mut self) -> Result<(), StoreError>;
 

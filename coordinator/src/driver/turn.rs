@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
-use wavegate_engine::{Engine, Input, Message, PlanId, Refusal, Reply, Send, SessionEvent, SessionId};
+use wavegate_engine::{Engine, Input, Message, Mono, PlanId, Refusal, Reply, Send, SessionEvent, SessionId};
 
 use super::{
     ApplyError, Clock, Look, Outbox, Outgoing, Request, Store, StoreError, Submitted, commit::Committed,
@@ -15,8 +15,8 @@ use super::{
 const MAX_BATCH: usize = 256;
 /// How often the file is looked at for others' changes while plans are open.
 const LOOK_MS: u64 = 250;
-/// How often an unreadable store is tried again.
-const RELOAD_MS: u64 = 500;
+/// How often a store that cannot be read or written is tried again when nobody asks.
+pub(super) const RELOAD_MS: u64 = 500;
 
 /// The driver of one coordinator.
 pub struct Driver<S, C, O> {
@@ -31,6 +31,8 @@ pub struct Driver<S, C, O> {
     pub(super) ended: Vec<SessionId>,
     /// Plans that the store cannot follow.
     pub(super) set_aside: BTreeSet<PlanId>,
+    /// Nothing is written by itself before this: a commit failed, and would again. What is asked is tried at once.
+    pub(super) rests_until: Mono,
     requests: mpsc::Receiver<Request>,
     /// A first turn is due: steps that follow by themselves from what was loaded.
     is_fresh: bool,
@@ -116,6 +118,7 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
             is_stale: true,
             ended: Vec::new(),
             set_aside: BTreeSet::new(),
+            rests_until: Mono::default(),
             requests,
             is_fresh: true,
         };
@@ -161,6 +164,9 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
             return Duration::from_millis(RELOAD_MS);
         }
         let now = self.clock.mono();
+        if self.rests_until > now {
+            return Duration::from_millis(self.rests_until.since(now));
+        }
         Duration::from_millis(self.engine.next_deadline().map_or(u64::MAX, |deadline| deadline.since(now)))
     }
 
@@ -197,13 +203,16 @@ impl<S: Store, C: Clock, O: Outbox> Driver<S, C, O> {
             let input = Input::Session { session, event: SessionEvent::Closed };
             batch.push(Envelope::new(input, Answer::None));
         }
-        if self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.mono()) {
+        let now = self.clock.mono();
+        let rests = self.rests_until > now;
+        if !rests && self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
             batch.push(Envelope::new(Input::Tick, Answer::None));
         }
-        let asked = self.store.has_foreign_changes().unwrap_or_else(|error| {
-            warn!("cannot look for others' changes: {error}");
-            false
-        });
+        let asked = !rests
+            && self.store.has_foreign_changes().unwrap_or_else(|error| {
+                warn!("cannot look for others' changes: {error}");
+                false
+            });
         if !batch.is_empty() || asked || std::mem::take(&mut self.is_fresh) {
             self.commit_batch(batch);
         }

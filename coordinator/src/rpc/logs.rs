@@ -109,13 +109,15 @@ impl Reading {
         let mut grown = BTreeSet::new();
         loop {
             let news = self.services.news.of(plan);
-            if seen != Some(news) {
+            let is_due = look_at_all <= Instant::now();
+            // Not every lease ends with an event of its plan.
+            if is_due || seen != Some(news) {
                 state = self.take_news().await?;
                 seen = Some(news);
             }
             // Before the last look at what has ended: a lease that has ended writes no more.
             let over = self.is_over(state);
-            let all = over || look_at_all <= Instant::now();
+            let all = over || is_due;
             if all {
                 look_at_all = Instant::now() + LOOK_AT_ALL;
             }
@@ -128,6 +130,9 @@ impl Reading {
             }
             if self.gather(&mut growing, &mut grown).await {
                 look_at_all = Instant::now();
+            }
+            if self.sender.is_closed() {
+                return Ok(());
             }
         }
     }

@@ -94,10 +94,14 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), StoreError> {
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
         for (plan, done) in std::mem::take(&mut self.done) {
-            write::count_done(&self.sql, plan, done)?;
+            write::count_done(&self.sql, plan, done).map_err(|error| (plan, error))?;
         }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
         self.sql.execute_batch("COMMIT")?;
         self.seen = self.looking.take();
         Ok(())

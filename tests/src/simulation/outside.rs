@@ -243,6 +243,10 @@ impl Store for SimStore {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
+        Ok(())
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         self.point("crash: before the commit");
         {

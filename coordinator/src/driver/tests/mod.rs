@@ -360,3 +360,36 @@ fn what_was_stored_by_a_commit_that_failed_holds_for_workers_too() {
     apply(&mut driver, approve(plan, Mode::Max)).unwrap();
     assert!(world.grants().is_empty(), "granted to a worker that drains");
 }
+
+#[test]
+fn a_full_disk_is_tried_again_after_a_rest_and_at_once_by_who_asks() {
+    let world = World::default();
+    let mut driver = driver(&world);
+    let plan = submit(&mut driver, "five", 5).plan;
+    session(&mut driver, hello());
+    apply(&mut driver, approve(plan, Mode::Standard)).unwrap();
+    assert_eq!(world.grants().len(), 3);
+    world.faults.borrow_mut().commit = Some(StoreError::Unavailable("disk full".to_owned()));
+    // Asked by another program, and leases that nobody was heard of for long.
+    world.stored.borrow_mut().plans.entry(plan).and_modify(|plan| plan.column = Some("max".to_owned()));
+    *world.now.borrow_mut() += 60_000;
+    driver.turn(vec![]);
+    let loads = *world.loads.borrow();
+    for _ in 0..10 {
+        assert!(!driver.until_due().is_zero(), "nothing is due while the disk is full");
+        driver.turn(vec![]);
+    }
+    assert_eq!(*world.loads.borrow(), loads, "nothing was tried, so nothing was read back");
+    let cancel = || Input::Cancel { plan, by: "tester".to_owned(), note: String::new() };
+    assert_eq!(apply(&mut driver, cancel()), Err(ApplyError::Unavailable("disk full".to_owned())));
+    assert_eq!(*world.loads.borrow(), loads + 1, "who asks is heard at once");
+
+    *world.now.borrow_mut() += driver.until_due().as_millis() as u64;
+    driver.turn(vec![]);
+    assert_eq!(*world.loads.borrow(), loads + 2, "it is tried again by itself");
+
+    world.faults.borrow_mut().commit = None;
+    *world.now.borrow_mut() += driver.until_due().as_millis() as u64;
+    driver.turn(vec![]);
+    assert_eq!(world.plan(plan).row.mode, Some(Mode::Max));
+}

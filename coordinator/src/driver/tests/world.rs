@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) sent: Rc<RefCell<Vec<(SessionId, Outgoing)>>>,
     pub(super) closed: Rc<RefCell<Vec<SessionId>>>,
     pub(super) now: Rc<RefCell<u64>>,
+    /// How often the state was read from the file.
+    pub(super) loads: Rc<RefCell<u32>>,
 }
 
 pub(super) struct MemoryStore {
@@ -96,6 +98,12 @@ impl MemoryStore {
 }
 
 impl Stored {
+    fn mode_requests(&self) -> Vec<ModeRequest> {
+        let asked = self.plans.values().filter(|plan| plan.is_on && !plan.row.state.is_final());
+        let asked = asked.filter(|plan| plan.column.as_deref() != plan.row.mode.map(|mode| mode.as_str()));
+        asked.map(|plan| ModeRequest { plan: plan.shape.id, text: plan.column.clone() }).collect()
+    }
+
     fn apply(&mut self, change: &Change) {
         let plan =
             |plans: &mut BTreeMap<PlanId, StoredPlan>, id: &PlanId, change: &dyn Fn(&mut StoredPlan)| {
@@ -139,6 +147,7 @@ impl Stored {
 
 impl Store for MemoryStore {
     fn load(&mut self) -> Result<Snapshot, StoreError> {
+        *self.world.loads.borrow_mut() += 1;
         if let Some(error) = self.world.faults.borrow().load.clone() {
             return Err(error);
         }
@@ -169,10 +178,7 @@ impl Store for MemoryStore {
             return Err(error);
         }
         let stored = self.world.stored.borrow().clone();
-        let asked = stored.plans.values().filter(|plan| plan.is_on && !plan.row.state.is_final());
-        let asked = asked.filter(|plan| plan.column.as_deref() != plan.row.mode.map(|mode| mode.as_str()));
-        let requests =
-            asked.map(|plan| ModeRequest { plan: plan.shape.id, text: plan.column.clone() }).collect();
+        let requests = stored.mode_requests();
         self.open = Some(stored);
         Ok(requests)
     }
@@ -183,6 +189,10 @@ impl Store for MemoryStore {
             return Err(StoreError::Constraint("a check of the table".to_owned()));
         }
         self.open()?.apply(change);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
         Ok(())
     }
 
@@ -200,7 +210,7 @@ impl Store for MemoryStore {
     }
 
     fn has_foreign_changes(&mut self) -> Result<bool, StoreError> {
-        Ok(false)
+        Ok(!self.world.stored.borrow().mode_requests().is_empty())
     }
 
     fn stage(&mut self, submission: &Submission, _now: Utc) -> Result<(PlanId, String), StoreError> {

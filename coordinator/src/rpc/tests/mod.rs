@@ -6,6 +6,7 @@
 
 mod bulk;
 mod grants;
+mod logs;
 mod money;
 mod peers;
 mod plans;

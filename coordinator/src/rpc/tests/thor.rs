@@ -1,11 +1,11 @@
 //! Verdicts from outside of the workers.
 
 use tonic::Code;
-use wavegate_proto::v1::{self, finished::Body};
+use wavegate_proto::v1::{self, finished::Body, worker_message::Message as Said};
 
 use super::{
     Bench, one_task, until,
-    worker::{FakeWorker, success},
+    worker::{FakeWorker, hello, success},
 };
 
 async fn candidates(bench: &Bench, plan: &str) -> Vec<v1::Candidate> {
@@ -114,4 +114,38 @@ async fn a_plan_that_workers_judge_takes_no_word_from_outside() {
     };
     let refused = bench.thor().submit_verdict(verdict(&candidate, v1::Decision::Approved)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+}
+
+#[tokio::test]
+async fn a_count_that_another_program_refuses_pauses_its_plan_until_it_is_taken() {
+    let bench = Bench::start().await;
+    let other = rusqlite::Connection::open(bench.home.path().join("wavegate.db")).unwrap();
+    let refuses = "CREATE TRIGGER refuses BEFORE UPDATE OF tasks_done ON plans \
+                   BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(refuses).unwrap();
+    let plan = bench.run(&one_task("p", "", "true")).await;
+    let mut worker = FakeWorker::connect(&bench, "w").await;
+    let lease = worker.grant().await.lease_id;
+    worker.finish(&lease, Body::Report(success())).await;
+    assert_eq!(worker.accepted().await, lease);
+
+    let judge =
+        |held: Vec<String>| v1::Hello { roles: vec![v1::Role::Thor.into()], held, ..hello("thor", "first") };
+    let verdict = v1::Verdict { decision: v1::Decision::Approved.into(), ..Default::default() };
+    let approved = Body::Report(v1::Report { verdict: Some(verdict), ..success() });
+    let mut thor = FakeWorker::begin(&bench, Said::Hello(judge(vec![]))).await;
+    let lease = thor.grant().await.lease_id;
+    thor.finish(&lease, approved.clone()).await;
+    thor.end().await;
+    assert_eq!(bench.state(&plan).await, v1::PlanState::Paused);
+
+    other.execute_batch("DROP TRIGGER refuses").unwrap();
+    let mut thor = FakeWorker::begin(&bench, Said::Hello(judge(vec![lease.clone()]))).await;
+    thor.welcome().await;
+    thor.finish(&lease, approved).await;
+    assert_eq!(thor.accepted().await, lease);
+    let resume = v1::ResumePlanRequest { plan: plan.clone(), ..Default::default() };
+    // It may have come to its end already.
+    let _ = bench.plans().resume_plan(resume).await;
+    until("the plan to be done", || async { bench.state(&plan).await == v1::PlanState::Done }).await;
 }

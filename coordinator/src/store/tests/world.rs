@@ -98,6 +98,7 @@ pub(super) fn try_write(store: &mut SqliteStore, changes: &[Change]) -> Result<(
     let written = (|| {
         store.begin()?;
         changes.iter().try_for_each(|change| store.write(change, NOW))?;
+        store.flush().map_err(|(_, error)| error)?;
         store.commit()
     })();
     if written.is_err() {
