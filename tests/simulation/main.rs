@@ -111,7 +111,7 @@ mutations! {
     a_commit_that_reaches_no_disk_is_found: CommitInMemory by "I6" | "another check";
     a_result_that_is_taken_twice_is_found: ForgetAccepted by "I5" | "another check";
     a_report_that_is_taken_without_its_fence_is_found: UnfencedAccept by "I5";
-    an_advance_on_a_thor_crash_is_found: ApproveOnThorCrash by "I5" | "I7";
+    an_advance_on_a_thor_crash_is_found: ApproveOnThorCrash by "I7";
     a_cost_that_is_not_booked_is_found: UnbookedCost by "I11";
     a_verdict_on_another_round_is_found: StaleVerdict by "I7";
     a_clock_that_stands_still_is_found: FrozenClock by "I10";

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wavegate_engine::{
-    Change, Decision, Digest, LeaseId, PlanId, PlanState, Report, Usage, VerdictSource, WaveIx,
+    Change, Decision, Digest, LeaseId, LeaseWork, Outcome, PlanId, PlanState, Report, Usage, VerdictRow,
+    VerdictSource, WaveIx,
 };
 
 use super::naive;
@@ -19,6 +20,8 @@ pub(super) struct Book {
     /// Leases whose worker was told that its result is accepted.
     pub(super) told: BTreeSet<LeaseId>,
     pub(super) outsiders: BTreeSet<Outsider>,
+    /// What persons resolved, as the verdict that it is recorded as.
+    pub(super) resolved: BTreeSet<(PlanId, Decision)>,
 }
 
 impl Book {
@@ -26,9 +29,8 @@ impl Book {
     pub(super) fn check(&self, change: &Change, durable: &naive::Store) {
         match change {
             Change::Result { lease, accepted, report } => self.check_result(*lease, *accepted, report),
-            Change::Verdict(row) if row.source == VerdictSource::External => {
-                let word = (row.plan, row.wave, row.round, row.candidate, row.verdict.decision);
-                assert!(self.outsiders.contains(&word), "I7: a verdict that nobody gave on it: {row:?}");
+            Change::Verdict(row) => {
+                assert!(self.is_said(row, durable), "I7: a verdict that nobody gave on it: {row:?}");
             }
             Change::LeaseGranted(row) => {
                 let plan = &durable.plans[&row.plan];
@@ -40,6 +42,35 @@ impl Book {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// I7: whether whose word it is said so, on this candidate.
+    fn is_said(&self, row: &VerdictRow, durable: &naive::Store) -> bool {
+        let mut made = self.made.iter().filter_map(|(lease, report)| {
+            let it = &durable.leases[lease];
+            let is_on_it = (it.plan, it.wave, it.round) == (row.plan, row.wave, row.round);
+            let is_taken = durable.results.get(lease) == Some(&true);
+            (is_on_it && is_taken).then_some((it.work, report))
+        });
+        match row.source {
+            VerdictSource::External => {
+                let word = (row.plan, row.wave, row.round, row.candidate, row.verdict.decision);
+                self.outsiders.contains(&word)
+            }
+            VerdictSource::Override => self.resolved.contains(&(row.plan, row.verdict.decision)),
+            VerdictSource::Thor => made.any(|(work, report)| {
+                let is_judged =
+                    matches!(work, LeaseWork::Validate { candidate } if Some(candidate) == row.candidate);
+                is_judged
+                    && report.outcome == Outcome::Succeeded
+                    && report.verdict.as_ref() == Some(&row.verdict)
+            }),
+            VerdictSource::Integration => made.any(|(work, report)| {
+                work == LeaseWork::Integrate
+                    && report.outcome == Outcome::Conflict
+                    && row.verdict.decision == Decision::Rejected
+            }),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Bugs, to prove that the checks bite. Each is put between the engine and its world: into what it is
-//! loaded with, what it is told, or what is done with its word. The engine itself holds none of them.
+//! loaded with, what it is told, what it writes, or what is done with its word. The engine itself holds none of them.
 
 use wavegate_coordinator::driver::Snapshot;
 use wavegate_engine::{
-    LeaseId, LeaseKind, LeaseState, LeaseWork, Outcome, PlanState, Report, SessionEvent, TaskState, Usage,
+    Change, Decision, LeaseId, LeaseState, LeaseWork, Outcome, PlanState, Report, SessionEvent, TaskState,
+    Usage, Verdict, VerdictRow, VerdictSource, WaveState,
 };
 
 use super::naive;
@@ -27,7 +28,7 @@ pub enum Mutation {
     ForgetAccepted,
     /// A report on a lease that is over is taken for one on the lease that the task has now.
     UnfencedAccept,
-    /// A Thor that ends without a verdict is taken for one that approves.
+    /// A Thor whose lease is lost or given back is taken for one that approved.
     ApproveOnThorCrash,
     /// What a result cost is not booked.
     UnbookedCost,
@@ -89,15 +90,41 @@ impl Mutation {
             (Self::UnfencedAccept, SessionEvent::Finished { lease, .. }) => {
                 *lease = current(*lease, durable).unwrap_or(*lease);
             }
-            (Self::ApproveOnThorCrash, event @ SessionEvent::Released { .. }) => {
-                let SessionEvent::Released { lease, .. } = *event else { return };
-                if durable.leases.get(&lease).is_some_and(|row| row.work.kind() == LeaseKind::Validate) {
-                    *event = SessionEvent::Finished { lease, report: Box::new(approval()), past: None };
-                }
-            }
             _ => {}
         }
     }
+
+    /// What a transaction writes. `durable` is what is stored before it.
+    pub(super) fn spoil_commit(self, written: &mut Vec<Change>, durable: &naive::Store) {
+        if self == Self::ApproveOnThorCrash {
+            let crash = written.iter().position(|change| approved_anyway(change, durable).is_some());
+            if let Some(at) = crash {
+                let word = approved_anyway(&written[at], durable);
+                written.splice(at + 1..at + 1, word);
+            }
+        }
+    }
+}
+
+/// The approval that the engine would write if no word of Thor's were as good as one.
+fn approved_anyway(change: &Change, durable: &naive::Store) -> Option<Change> {
+    let Change::Lease { row, .. } = change else { return None };
+    let LeaseWork::Validate { candidate } = row.work else { return None };
+    let wave = &durable.plans[&row.plan].waves[row.wave.at()];
+    let is_over = matches!(row.state, LeaseState::Lost | LeaseState::Released(_));
+    let is_current = (wave.state, wave.round) == (WaveState::Validating, row.round);
+    (is_over && is_current).then(|| {
+        Change::Verdict(Box::new(VerdictRow {
+            plan: row.plan,
+            wave: row.wave,
+            round: row.round,
+            candidate: Some(candidate),
+            source: VerdictSource::Thor,
+            verdict: Verdict::bare(Decision::Approved, Vec::new()),
+            by: row.worker.to_string(),
+            note: String::new(),
+        }))
+    })
 }
 
 /// The open lease of the same worker for the task that an older lease was for.

@@ -251,7 +251,10 @@ impl Store for SimStore {
                 outside.figures.fault("store: commit fails");
                 return Err(unavailable("commit"));
             }
-            let written = outside.written.take().ok_or_else(|| unavailable("commit"))?;
+            let mut written = outside.written.take().ok_or_else(|| unavailable("commit"))?;
+            if let Some(mutation) = outside.mutation {
+                mutation.spoil_commit(&mut written, &outside.durable);
+            }
             outside.make_durable(&written);
             if std::mem::take(&mut outside.faults.commit_fails_late) {
                 outside.figures.fault("store: commit fails and is stored");

@@ -112,6 +112,12 @@ impl World {
 
     fn resolve(&mut self, plan: PlanId, resolution: Resolution, tasks: Vec<String>) {
         let (wave, note, by) = (String::new(), "because".to_owned(), BY.to_owned());
+        let decision = match resolution {
+            Resolution::Approve | Resolution::Skip => Decision::Approved,
+            Resolution::Rework => Decision::Rejected,
+            Resolution::Cancel => Decision::Escalated,
+        };
+        self.outside.borrow_mut().book.resolved.insert((plan, decision));
         self.input(Input::Resolve { plan, resolve: Resolve { wave, resolution, tasks, note, by } });
     }
 
