@@ -3,7 +3,7 @@
 
 use wavegate_engine::{Decision, spec::ThorKind};
 use wavegate_tests::simulation::{
-    Act, Figures, Mutation, Scenario, Small, Start, Word, explore, run, shrink,
+    Act, Figures, LEAST_DONE, Mutation, Scenario, Small, Start, Word, explore, run, shrink,
 };
 
 /// Some seconds in a debug build.
@@ -27,6 +27,18 @@ fn whatever_happens_the_invariants_hold_and_every_plan_ends_or_waits_for_a_perso
     }
     assert!(figures.faults.len() > 25, "faults of few kinds: {figures}");
     assert!(figures.rows_not_taken().len() <= 26, "{figures}");
+    assert!(figures.done_per_cent() >= LEAST_DONE, "I10: hardly anything gets done: {figures}");
+}
+
+#[test]
+fn when_nothing_goes_wrong_every_plan_is_done() {
+    for seed in 0..SEEDS / 2 {
+        let scenario = Scenario::quiet(seed);
+        if let Err(failure) = run(&scenario, None) {
+            let (least, failure) = shrink(&scenario, None, &failure);
+            panic!("seed {seed}: {}\n{least:#?}", failure.message);
+        }
+    }
 }
 
 #[test]

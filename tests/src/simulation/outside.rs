@@ -20,6 +20,7 @@ use wavegate_engine::{
 
 use super::{
     book::Book,
+    causes::Causes,
     figures::Figures,
     ledger,
     mutation::Mutation,
@@ -56,6 +57,7 @@ pub(super) struct Outside {
     pub(super) sent: Vec<(SessionId, Outgoing)>,
     pub(super) closed: Vec<SessionId>,
     pub(super) book: Book,
+    pub(super) causes: Causes,
     pub(super) figures: Figures,
     /// What was stored, for the trace, if one is kept.
     pub(super) told: Option<Vec<String>>,
@@ -94,6 +96,7 @@ impl Outside {
             sent: Vec::new(),
             closed: Vec::new(),
             book: Book::default(),
+            causes: Causes::default(),
             figures: Figures::default(),
             told: None,
             mutation,
@@ -135,6 +138,7 @@ impl Outside {
         self.figures.commits += 1;
         for (at, change) in changes.iter().enumerate() {
             self.book.check(change, &self.durable);
+            self.causes.check(change, &self.durable);
             ledger::note(&mut self.figures, change, &changes[at + 1..], &self.durable);
             self.durable.write(change);
             if let (Some(told), Change::Event(event)) = (&mut self.told, change) {
@@ -236,6 +240,7 @@ impl Store for SimStore {
                 outside.faults.poison = None;
             }
             outside.figures.fault("store: a change is refused");
+            outside.causes.refused.insert(*plan);
             return Err(StoreError::Constraint("a check of the table".to_owned()));
         }
         let written = outside.written.as_mut().ok_or_else(|| unavailable("write"))?;
