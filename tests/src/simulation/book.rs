@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wavegate_engine::{
-    Change, Decision, Digest, LeaseId, LeaseWork, Outcome, PlanId, PlanState, Report, Usage, VerdictRow,
-    VerdictSource, WaveIx,
+    Change, Decision, Digest, LeaseId, LeaseRow, LeaseState, LeaseWork, Outcome, PlanId, PlanState, Report,
+    TaskState, Usage, VerdictRow, VerdictSource, WaveIx,
 };
 
 use super::naive;
@@ -28,7 +28,13 @@ impl Book {
     /// Whether a change says what was said. The change is not yet written.
     pub(super) fn check(&self, change: &Change, durable: &naive::Store) {
         match change {
-            Change::Result { lease, accepted, report } => self.check_result(*lease, *accepted, report),
+            Change::Result { lease, accepted, report } => {
+                self.check_result(*lease, *accepted, report);
+                assert!(
+                    *accepted || is_too_late(*lease, durable),
+                    "I8: a result of {lease} is refused, and comes within its right"
+                );
+            }
             Change::Verdict(row) => {
                 assert!(self.is_said(row, durable), "I7: a verdict that nobody gave on it: {row:?}");
             }
@@ -106,5 +112,31 @@ impl Book {
             // What was lost or given back is booked by its reservation or its last progress, on top.
             assert!(spent >= told, "I11: plan {id} has {spent} tokens booked, {told} were told");
         }
+    }
+}
+
+/// A result of a lost lease is taken as long as no newer attempt was granted and its task did not go on by
+/// a person's word; only the first copy of it.
+pub(super) fn is_too_late(lease: LeaseId, durable: &naive::Store) -> bool {
+    let row = &durable.leases[&lease];
+    let LeaseWork::Task { task, attempt } = row.work else { return !row.state.is_open() };
+    let is_newer = |other: &LeaseRow| {
+        other.plan == row.plan
+            && matches!(other.work, LeaseWork::Task { task: of, attempt: at } if of == task && at > attempt)
+    };
+    match row.state {
+        LeaseState::Lost => {
+            let went_on = match durable.plans[&row.plan].tasks[task.at()].state {
+                TaskState::Submitted | TaskState::Done | TaskState::Skipped | TaskState::Cancelled => true,
+                TaskState::Pending { .. } | TaskState::Leased | TaskState::Blocked(_) => false,
+            };
+            went_on || durable.results.contains_key(&lease) || durable.leases.values().any(is_newer)
+        }
+        // It was answered, or given back.
+        LeaseState::Finished | LeaseState::Released(_) => true,
+        LeaseState::Granted
+        | LeaseState::Running
+        | LeaseState::Cancelling
+        | LeaseState::Unreachable { .. } => false,
     }
 }
