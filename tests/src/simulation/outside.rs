@@ -62,6 +62,8 @@ pub(super) struct Outside {
     /// What was stored, for the trace, if one is kept.
     pub(super) told: Option<Vec<String>>,
     pub(super) mutation: Option<Mutation>,
+    /// Since it was loaded nothing was written.
+    is_loaded: bool,
     /// Under [`Mutation::CommitInMemory`]: what is on the disk in truth.
     synced: Option<Box<naive::Store>>,
 }
@@ -100,6 +102,7 @@ impl Outside {
             figures: Figures::default(),
             told: None,
             mutation,
+            is_loaded: false,
             synced: None,
         }))
     }
@@ -210,6 +213,7 @@ impl Store for SimStore {
         if let Some(mutation) = outside.mutation {
             mutation.spoil_snapshot(&mut snapshot);
         }
+        outside.is_loaded = true;
         Ok(snapshot)
     }
 
@@ -258,7 +262,8 @@ impl Store for SimStore {
             }
             let mut written = outside.written.take().ok_or_else(|| unavailable("commit"))?;
             if let Some(mutation) = outside.mutation {
-                mutation.spoil_commit(&mut written, &outside.durable);
+                let is_first = std::mem::take(&mut outside.is_loaded);
+                mutation.spoil_commit(&mut written, &outside.durable, is_first);
             }
             outside.make_durable(&written);
             if std::mem::take(&mut outside.faults.commit_fails_late) {
