@@ -3,7 +3,8 @@
 
 use wavegate_engine::{Decision, spec::ThorKind};
 use wavegate_tests::simulation::{
-    Act, Figures, LEAST_DONE, Mutation, Scenario, Small, Start, Word, explore, run, shrink,
+    Act, Failure, Figures, LEAST_DONE, Mutation, Scenario, Small, Start, Word, explore, run, run_traced,
+    shrink, size,
 };
 
 /// Some seconds in a debug build.
@@ -19,10 +20,7 @@ fn whatever_happens_the_invariants_hold_and_every_plan_ends_or_waits_for_a_perso
         let scenario = Scenario::of(seed);
         match run(&scenario, None) {
             Ok(held) => figures.add(&held.figures),
-            Err(failure) => {
-                let (least, failure) = shrink(&scenario, None, &failure);
-                panic!("seed {seed}: {}\n{least:#?}", failure.message);
-            }
+            Err(failure) => panic!("seed {seed}: {}", told(&scenario, &failure)),
         }
     }
     assert!(figures.faults.len() > 25, "faults of few kinds: {figures}");
@@ -35,10 +33,35 @@ fn when_nothing_goes_wrong_every_plan_is_done() {
     for seed in 0..SEEDS / 2 {
         let scenario = Scenario::quiet(seed);
         if let Err(failure) = run(&scenario, None) {
-            let (least, failure) = shrink(&scenario, None, &failure);
-            panic!("seed {seed}: {}\n{least:#?}", failure.message);
+            panic!("seed {seed}: {}", told(&scenario, &failure));
         }
     }
+}
+
+/// The least of a failing scenario, the end of what happens in it, and what it breaks.
+fn told(scenario: &Scenario, failure: &Failure) -> String {
+    let (least, failure) = shrink(scenario, None, failure);
+    let (_, trace) = run_traced(&least, None);
+    let last = trace[trace.len().saturating_sub(200)..].join("\n");
+    format!("{}\n{least:#?}\n{last}\n{}", failure.message, failure.message)
+}
+
+#[test]
+fn a_failing_scenario_shrinks_to_a_smaller_one_that_breaks_the_same_invariant() {
+    let bug = Some(Mutation::ApproveOnThorCrash);
+    let fails = |seed| {
+        let scenario = Scenario::of(seed);
+        let failure = run(&scenario, bug).err()?;
+        Some((scenario, failure))
+    };
+    let (scenario, failure) = (0..MOST_SEEDS).find_map(fails).expect("the bug is found");
+    let (least, shrunk) = shrink(&scenario, bug, &failure);
+    assert!(size(&least) * 2 < size(&scenario), "{} parts of {}", size(&least), size(&scenario));
+    assert_eq!(run(&least, bug), Err(shrunk.clone()));
+    assert_eq!((failure.invariant(), shrunk.invariant()), ("I7", "I7"));
+    let (again, trace) = run_traced(&least, bug);
+    assert_eq!(again, Err(shrunk));
+    assert!(!trace.is_empty(), "a failing run tells nothing");
 }
 
 #[test]
@@ -89,17 +112,10 @@ fn focused(seed: u64, mutation: Mutation) -> Scenario {
     scenario
 }
 
-/// The invariant that a message names, or all of the message.
-fn invariant(message: &str) -> &str {
-    let names = ["I10", "I11", "I1", "I2", "I4", "I5", "I6", "I7", "I8", "I9"];
-    names.into_iter().find(|name| message.contains(&format!("{name}: "))).unwrap_or(message)
-}
-
 /// Which invariant catches each.
 fn caught_by(mutation: Mutation) -> String {
     let found = (0..MOST_SEEDS).find_map(|seed| run(&focused(seed, mutation), Some(mutation)).err());
-    let message = found.unwrap_or_else(|| panic!("{mutation:?} is not found")).message;
-    invariant(&message).to_owned()
+    found.unwrap_or_else(|| panic!("{mutation:?} is not found")).invariant().to_owned()
 }
 
 macro_rules! mutations {

@@ -194,6 +194,7 @@ impl World {
             }
             let is_last = matches!(message, Outgoing::Goodbye { .. });
             self.check_sent(&message);
+            self.outside.borrow_mut().happened.take(&(to, &message));
             self.trace(|| format!("coordinator to stream {}: {}", to.0, told(&message)));
             let message = self.wire(to.0, message);
             self.send_down(to.0, message);

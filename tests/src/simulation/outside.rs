@@ -22,6 +22,7 @@ use super::{
     book::Book,
     causes::Causes,
     figures::Figures,
+    fingerprint::Fingerprint,
     ledger,
     mutation::Mutation,
     naive,
@@ -59,6 +60,7 @@ pub(super) struct Outside {
     pub(super) book: Book,
     pub(super) causes: Causes,
     pub(super) figures: Figures,
+    pub(super) happened: Fingerprint,
     /// What was stored, for the trace, if one is kept.
     pub(super) told: Option<Vec<String>>,
     pub(super) mutation: Option<Mutation>,
@@ -100,6 +102,7 @@ impl Outside {
             book: Book::default(),
             causes: Causes::default(),
             figures: Figures::default(),
+            happened: Fingerprint::NEW,
             told: None,
             mutation,
             is_loaded: false,
@@ -140,6 +143,7 @@ impl Outside {
     fn make_durable(&mut self, changes: &[Change]) {
         self.figures.commits += 1;
         for (at, change) in changes.iter().enumerate() {
+            self.happened.take(change);
             self.book.check(change, &self.durable);
             self.causes.check(change, &self.durable);
             ledger::note(&mut self.figures, change, &changes[at + 1..], &self.durable);
