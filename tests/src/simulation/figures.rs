@@ -30,6 +30,9 @@ pub struct Figures {
     pub ends: BTreeMap<String, u64>,
     pub task_rows: BTreeSet<Row>,
     pub lease_rows: BTreeSet<Row>,
+    /// Changes of a plan's or a wave's state that were seen: from which to which, with their reasons.
+    pub plan_moves: BTreeMap<(String, String), u64>,
+    pub wave_moves: BTreeMap<(String, String), u64>,
 }
 
 impl Figures {
@@ -54,6 +57,13 @@ impl Figures {
         }
         self.task_rows.extend(&other.task_rows);
         self.lease_rows.extend(&other.lease_rows);
+        for (all, more) in
+            [(&mut self.plan_moves, &other.plan_moves), (&mut self.wave_moves, &other.wave_moves)]
+        {
+            for (way, count) in more {
+                *all.entry(way.clone()).or_default() += count;
+            }
+        }
     }
 
     /// Of a hundred plans, so many were done.
@@ -145,6 +155,10 @@ impl fmt::Display for Figures {
         self.faults.iter().try_for_each(|(kind, count)| writeln!(f, "  {count:>9}  {kind}"))?;
         writeln!(f, "plans came to ({} % done):", self.done_per_cent())?;
         self.ends.iter().try_for_each(|(end, count)| writeln!(f, "  {count:>9}  {end}"))?;
+        for (thing, moves) in [("plan", &self.plan_moves), ("wave", &self.wave_moves)] {
+            writeln!(f, "changes of a {thing}'s state seen: {}", moves.len())?;
+            moves.iter().try_for_each(|((from, to), count)| writeln!(f, "  {count:>9}  {from} -> {to}"))?;
+        }
         let missing = self.rows_not_taken();
         let all = legal_task_rows().len() + legal_lease_rows().len();
         writeln!(f, "rows of the tables of transitions taken: {} of {all}", all - missing.len())?;
