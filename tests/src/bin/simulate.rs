@@ -1,25 +1,30 @@
 //! Runs the simulation over many seeds.
 //!
-//! `cargo run --release -p wavegate-tests --bin simulate -- --seeds 1000 [--from 0] [--trace] [--every-row]`
+//! `cargo run --release -p wavegate-tests --bin simulate -- --seeds 1000 [--from 0] [--trace] [--every-row]
+//! [--plans N]`
 //!
 //! With `--every-row` a run that leaves a row of the tables of transitions untaken fails; 10,000 seeds are enough.
+//! With `--plans N` one whose seeds gave fewer plans fails.
 //! With `--explore DEPTH` every order of events of small worlds to that depth, in the place of seeds.
 
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
-use wavegate_tests::simulation::{Figures, Scenario, Small, Start, explore, run, run_traced, shrink};
+use wavegate_tests::simulation::{
+    Figures, LEAST_DONE, Scenario, Small, Start, explore, run, run_traced, shrink,
+};
 
 struct Wish {
     from: u64,
     seeds: u64,
     trace: bool,
     every_row: bool,
+    plans: u64,
     explore: Option<usize>,
 }
 
 fn wish() -> anyhow::Result<Wish> {
-    let mut wish = Wish { from: 0, seeds: 100, trace: false, every_row: false, explore: None };
+    let mut wish = Wish { from: 0, seeds: 100, trace: false, every_row: false, plans: 0, explore: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -30,10 +35,12 @@ fn wish() -> anyhow::Result<Wish> {
             "--from" => wish.from = number()?,
             "--seeds" => wish.seeds = number()?,
             "--explore" => wish.explore = usize::try_from(number()?).ok(),
+            "--plans" => wish.plans = number()?,
             "--trace" => wish.trace = true,
             "--every-row" => wish.every_row = true,
             other => anyhow::bail!(
-                "unknown argument {other:?}: expected --seeds N, --from SEED, --trace, --every-row, --explore DEPTH"
+                "unknown argument {other:?}: expected --seeds N, --from SEED, --plans N, --trace, --every-row, \
+                 --explore DEPTH"
             ),
         }
     }
@@ -82,6 +89,24 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     }
     write!(out, "{figures}")?;
+    if figures.plans < wish.plans {
+        let Figures { runs, plans, .. } = figures;
+        writeln!(
+            out,
+            "{runs} seeds gave {plans} plans: expected {} or more; ask for more seeds",
+            wish.plans
+        )?;
+        return Ok(ExitCode::FAILURE);
+    }
+    // Of a few plans chance may block more.
+    if figures.plans >= 200 && figures.done_per_cent() < LEAST_DONE {
+        writeln!(
+            out,
+            "only {} % of the plans are done: expected {LEAST_DONE} % or more",
+            figures.done_per_cent()
+        )?;
+        return Ok(ExitCode::FAILURE);
+    }
     let is_whole = !wish.every_row || figures.rows_not_taken().is_empty();
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wavegate_engine::{
-    Change, Decision, Digest, LeaseId, PlanId, PlanState, Report, Usage, VerdictSource, WaveIx,
+    Change, Decision, Digest, LeaseId, LeaseRow, LeaseState, LeaseWork, Outcome, PlanId, PlanState, Report,
+    TaskState, Usage, VerdictRow, VerdictSource, WaveIx,
 };
 
 use super::naive;
@@ -19,16 +20,23 @@ pub(super) struct Book {
     /// Leases whose worker was told that its result is accepted.
     pub(super) told: BTreeSet<LeaseId>,
     pub(super) outsiders: BTreeSet<Outsider>,
+    /// What persons resolved, as the verdict that it is recorded as.
+    pub(super) resolved: BTreeSet<(PlanId, Decision)>,
 }
 
 impl Book {
     /// Whether a change says what was said. The change is not yet written.
     pub(super) fn check(&self, change: &Change, durable: &naive::Store) {
         match change {
-            Change::Result { lease, accepted, report } => self.check_result(*lease, *accepted, report),
-            Change::Verdict(row) if row.source == VerdictSource::External => {
-                let word = (row.plan, row.wave, row.round, row.candidate, row.verdict.decision);
-                assert!(self.outsiders.contains(&word), "I7: a verdict that nobody gave on it: {row:?}");
+            Change::Result { lease, accepted, report } => {
+                self.check_result(*lease, *accepted, report);
+                assert!(
+                    *accepted || is_too_late(*lease, durable),
+                    "I8: a result of {lease} is refused, and comes within its right"
+                );
+            }
+            Change::Verdict(row) => {
+                assert!(self.is_said(row, durable), "I7: a verdict that nobody gave on it: {row:?}");
             }
             Change::LeaseGranted(row) => {
                 let plan = &durable.plans[&row.plan];
@@ -40,6 +48,35 @@ impl Book {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// I7: whether whose word it is said so, on this candidate.
+    fn is_said(&self, row: &VerdictRow, durable: &naive::Store) -> bool {
+        let mut made = self.made.iter().filter_map(|(lease, report)| {
+            let it = &durable.leases[lease];
+            let is_on_it = (it.plan, it.wave, it.round) == (row.plan, row.wave, row.round);
+            let is_taken = durable.results.get(lease) == Some(&true);
+            (is_on_it && is_taken).then_some((it.work, report))
+        });
+        match row.source {
+            VerdictSource::External => {
+                let word = (row.plan, row.wave, row.round, row.candidate, row.verdict.decision);
+                self.outsiders.contains(&word)
+            }
+            VerdictSource::Override => self.resolved.contains(&(row.plan, row.verdict.decision)),
+            VerdictSource::Thor => made.any(|(work, report)| {
+                let is_judged =
+                    matches!(work, LeaseWork::Validate { candidate } if Some(candidate) == row.candidate);
+                is_judged
+                    && report.outcome == Outcome::Succeeded
+                    && report.verdict.as_ref() == Some(&row.verdict)
+            }),
+            VerdictSource::Integration => made.any(|(work, report)| {
+                work == LeaseWork::Integrate
+                    && report.outcome == Outcome::Conflict
+                    && row.verdict.decision == Decision::Rejected
+            }),
         }
     }
 
@@ -75,5 +112,31 @@ impl Book {
             // What was lost or given back is booked by its reservation or its last progress, on top.
             assert!(spent >= told, "I11: plan {id} has {spent} tokens booked, {told} were told");
         }
+    }
+}
+
+/// A result of a lost lease is taken as long as no newer attempt was granted and its task did not go on by
+/// a person's word; only the first copy of it.
+pub(super) fn is_too_late(lease: LeaseId, durable: &naive::Store) -> bool {
+    let row = &durable.leases[&lease];
+    let LeaseWork::Task { task, attempt } = row.work else { return !row.state.is_open() };
+    let is_newer = |other: &LeaseRow| {
+        other.plan == row.plan
+            && matches!(other.work, LeaseWork::Task { task: of, attempt: at } if of == task && at > attempt)
+    };
+    match row.state {
+        LeaseState::Lost => {
+            let went_on = match durable.plans[&row.plan].tasks[task.at()].state {
+                TaskState::Submitted | TaskState::Done | TaskState::Skipped | TaskState::Cancelled => true,
+                TaskState::Pending { .. } | TaskState::Leased | TaskState::Blocked(_) => false,
+            };
+            went_on || durable.results.contains_key(&lease) || durable.leases.values().any(is_newer)
+        }
+        // It was answered, or given back.
+        LeaseState::Finished | LeaseState::Released(_) => true,
+        LeaseState::Granted
+        | LeaseState::Running
+        | LeaseState::Cancelling
+        | LeaseState::Unreachable { .. } => false,
     }
 }

@@ -12,6 +12,7 @@ use wavegate_engine::{Engine, Input, PendingVerdict, Refusal, Reply, SessionEven
 use wavegate_proto::v1;
 
 use super::{
+    book::is_too_late,
     mutation::Mutation,
     network::session,
     outside::{ProcessEnds, SimClock, SimOutbox, SimStore},
@@ -193,6 +194,7 @@ impl World {
             }
             let is_last = matches!(message, Outgoing::Goodbye { .. });
             self.check_sent(&message);
+            self.outside.borrow_mut().happened.take(&(to, &message));
             self.trace(|| format!("coordinator to stream {}: {}", to.0, told(&message)));
             let message = self.wire(to.0, message);
             self.send_down(to.0, message);
@@ -216,8 +218,8 @@ impl World {
                 assert!(ended, "I6: the end of {lease} is acknowledged, and not stored");
             }
             Outgoing::Refused { lease, .. } => {
-                let open = lease_of(lease).is_some_and(|row| row.state.is_open());
-                assert!(!open, "I8: a result of {lease} is refused while it is current");
+                let late = lease_of(lease).is_none_or(|_| is_too_late(*lease, &outside.durable));
+                assert!(late, "I8: {lease} is told that it is refused, and comes within its right");
             }
             Outgoing::Welcome
             | Outgoing::HeartbeatAck { .. }

@@ -1,6 +1,9 @@
-//! Which rows of the tables of transitions a committed change takes, read off the change itself.
+//! Which rows of the tables of transitions a committed change takes, and which way it moves a plan or a
+//! wave, read off the change itself.
 
-use wavegate_engine::{Change, EventKind, LeaseId, LeaseState, TaskState};
+use std::collections::BTreeMap;
+
+use wavegate_engine::{Change, EventKind, LeaseId, LeaseState, PlanState, TaskState, WaveState};
 
 use super::{
     figures::{Figures, lease_word},
@@ -23,7 +26,27 @@ pub(super) fn note(figures: &mut Figures, change: &Change, later: &[Change], dur
             }
         }
         Change::LeaseGranted(_) => figures.grants += 1,
+        Change::Plan { id, row, .. } => {
+            let was = durable.plans[id].row.state;
+            let told = |state: PlanState| word(state.name(), state.reason());
+            note_move(&mut figures.plan_moves, told(was), told(row.state));
+        }
+        Change::Wave { plan, wave, row, .. } => {
+            let was = durable.plans[plan].waves[wave.at()].state;
+            let told = |state: WaveState| word(state.name(), state.reason());
+            note_move(&mut figures.wave_moves, told(was), told(row.state));
+        }
         _ => {}
+    }
+}
+
+fn word(name: &str, reason: &str) -> String {
+    format!("{name} {reason}").trim().to_owned()
+}
+
+fn note_move(moves: &mut BTreeMap<(String, String), u64>, was: String, now: String) {
+    if was != now {
+        *moves.entry((was, now)).or_default() += 1;
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Here, because it joins coordinator and worker, as only this package may. `scenario` says what happens
 //! from outside, `world` lets it happen, `outside`, `network`, `hosts` and `agents` are its parts, `naive`,
-//! `book` and `figures` hold what came of it against the invariants, `mutation` proves that they bite,
+//! `book`, `causes` and `figures` hold what came of it against the invariants, `mutation` proves that they bite,
 //! `explore` walks every order of events of a small world, `run` runs and shrinks. Leaves out: the wire
 //! itself, SQLite, processes, artifacts and logs (the other tests of this package), clocks of different
 //! rates, and two processes with one identity (the engine's own properties).
@@ -16,9 +16,11 @@
 
 mod agents;
 mod book;
+mod causes;
 mod coordinator;
 mod explore;
 mod figures;
+mod fingerprint;
 mod hosts;
 mod ledger;
 mod mutation;
@@ -35,7 +37,7 @@ mod specs;
 mod world;
 
 pub use explore::{Small, Start, Walked, explore};
-pub use figures::{Figures, Row, legal_lease_rows, legal_task_rows};
+pub use figures::{Figures, LEAST_DONE, Row, legal_lease_rows, legal_task_rows};
 pub use mutation::Mutation;
-pub use run::{Failure, Held, run, run_traced, shrink};
+pub use run::{Failure, Held, run, run_traced, shrink, size};
 pub use scenario::*;

@@ -20,7 +20,9 @@ use wavegate_engine::{
 
 use super::{
     book::Book,
+    causes::Causes,
     figures::Figures,
+    fingerprint::Fingerprint,
     ledger,
     mutation::Mutation,
     naive,
@@ -56,10 +58,14 @@ pub(super) struct Outside {
     pub(super) sent: Vec<(SessionId, Outgoing)>,
     pub(super) closed: Vec<SessionId>,
     pub(super) book: Book,
+    pub(super) causes: Causes,
     pub(super) figures: Figures,
+    pub(super) happened: Fingerprint,
     /// What was stored, for the trace, if one is kept.
     pub(super) told: Option<Vec<String>>,
     pub(super) mutation: Option<Mutation>,
+    /// Since it was loaded nothing was written.
+    is_loaded: bool,
     /// Under [`Mutation::CommitInMemory`]: what is on the disk in truth.
     synced: Option<Box<naive::Store>>,
 }
@@ -94,9 +100,12 @@ impl Outside {
             sent: Vec::new(),
             closed: Vec::new(),
             book: Book::default(),
+            causes: Causes::default(),
             figures: Figures::default(),
+            happened: Fingerprint::NEW,
             told: None,
             mutation,
+            is_loaded: false,
             synced: None,
         }))
     }
@@ -134,7 +143,9 @@ impl Outside {
     fn make_durable(&mut self, changes: &[Change]) {
         self.figures.commits += 1;
         for (at, change) in changes.iter().enumerate() {
+            self.happened.take(change);
             self.book.check(change, &self.durable);
+            self.causes.check(change, &self.durable);
             ledger::note(&mut self.figures, change, &changes[at + 1..], &self.durable);
             self.durable.write(change);
             if let (Some(told), Change::Event(event)) = (&mut self.told, change) {
@@ -206,6 +217,7 @@ impl Store for SimStore {
         if let Some(mutation) = outside.mutation {
             mutation.spoil_snapshot(&mut snapshot);
         }
+        outside.is_loaded = true;
         Ok(snapshot)
     }
 
@@ -236,6 +248,7 @@ impl Store for SimStore {
                 outside.faults.poison = None;
             }
             outside.figures.fault("store: a change is refused");
+            outside.causes.refused.insert(*plan);
             return Err(StoreError::Constraint("a check of the table".to_owned()));
         }
         let written = outside.written.as_mut().ok_or_else(|| unavailable("write"))?;
@@ -255,7 +268,11 @@ impl Store for SimStore {
                 outside.figures.fault("store: commit fails");
                 return Err(unavailable("commit"));
             }
-            let written = outside.written.take().ok_or_else(|| unavailable("commit"))?;
+            let mut written = outside.written.take().ok_or_else(|| unavailable("commit"))?;
+            if let Some(mutation) = outside.mutation {
+                let is_first = std::mem::take(&mut outside.is_loaded);
+                mutation.spoil_commit(&mut written, &outside.durable, is_first);
+            }
             outside.make_durable(&written);
             if std::mem::take(&mut outside.faults.commit_fails_late) {
                 outside.figures.fault("store: commit fails and is stored");

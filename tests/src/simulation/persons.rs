@@ -39,6 +39,7 @@ impl World {
     pub(super) fn approve(&mut self, plan: PlanId, mode: wavegate_engine::Mode) {
         let waits = |state| state == PlanState::AwaitingApproval;
         if self.outside.borrow().durable.plans.get(&plan).is_some_and(|it| waits(it.row.state)) {
+            self.outside.borrow_mut().causes.approved.insert(plan);
             self.input(Input::Approve { plan, mode: Some(mode), by: BY.to_owned(), estimates: None });
             self.at(self.now + 10_000, Event::Approve(plan, mode));
         }
@@ -72,7 +73,11 @@ impl World {
                 let wait = self.chance.below(250);
                 return self.plan_turn(wait);
             }
-            Word::Pause { plan } => Input::Pause { plan: self.plan_at(*plan), by: by(), note: String::new() },
+            Word::Pause { plan } => {
+                let plan = self.plan_at(*plan);
+                self.outside.borrow_mut().causes.paused.insert(plan);
+                Input::Pause { plan, by: by(), note: String::new() }
+            }
             Word::Resume { plan, add, task } => {
                 let plan = self.plan_at(*plan);
                 let task = task.map(|task| self.task_at(plan, task));
@@ -112,6 +117,12 @@ impl World {
 
     fn resolve(&mut self, plan: PlanId, resolution: Resolution, tasks: Vec<String>) {
         let (wave, note, by) = (String::new(), "because".to_owned(), BY.to_owned());
+        let decision = match resolution {
+            Resolution::Approve | Resolution::Skip => Decision::Approved,
+            Resolution::Rework => Decision::Rejected,
+            Resolution::Cancel => Decision::Escalated,
+        };
+        self.outside.borrow_mut().book.resolved.insert((plan, decision));
         self.input(Input::Resolve { plan, resolve: Resolve { wave, resolution, tasks, note, by } });
     }
 

@@ -45,7 +45,7 @@ fn attempt(
     let mut world = World::new(scenario.clone(), mutation, traced);
     let ran = quietly(|| world.run());
     let trace = world.take_trace();
-    let held = || Held { figures: world.figures(), fingerprint: world.fingerprint };
+    let held = || Held { figures: world.figures(), fingerprint: world.fingerprint() };
     (ran.map(|()| held()).map_err(|message| Failure { message }), trace)
 }
 
@@ -69,9 +69,14 @@ pub(super) fn quietly<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// The invariant that a message names, or its first words.
-fn kind(message: &str) -> &str {
-    message.split([':', '\n']).next().unwrap_or_default()
+impl Failure {
+    /// The invariant that the message names, or its first words.
+    #[must_use]
+    pub fn invariant(&self) -> &str {
+        let names = ["I10", "I11", "I12", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"];
+        let named = names.into_iter().find(|name| self.message.contains(&format!("{name}: ")));
+        named.unwrap_or_else(|| self.message.split([':', '\n']).next().unwrap_or_default())
+    }
 }
 
 /// Leaves out of a failing scenario what it fails without: faults and words, plans, waves, tasks, workers.
@@ -91,7 +96,7 @@ pub fn shrink(scenario: &Scenario, mutation: Option<Mutation>, failure: &Failure
                 // A later candidate may be about what an earlier one left out.
                 if size(&candidate) < size(&least.0)
                     && let Err(found) = run(&candidate, mutation)
-                    && kind(&found.message) == kind(&failure.message)
+                    && found.invariant() == failure.invariant()
                 {
                     least = (candidate, found);
                 }
@@ -103,7 +108,9 @@ pub fn shrink(scenario: &Scenario, mutation: Option<Mutation>, failure: &Failure
     }
 }
 
-fn size(scenario: &Scenario) -> usize {
+/// Of how many parts a scenario is made.
+#[must_use]
+pub fn size(scenario: &Scenario) -> usize {
     let waves = scenario.plans.iter().flat_map(|plan| &plan.waves);
     let tasks: usize = waves.map(|wave| wave.tasks.len() + 1).sum();
     scenario.script.len() + scenario.plans.len() + tasks + scenario.workers.len()

@@ -248,6 +248,24 @@ impl Scenario {
         Self { seed, timings, max_agents, trouble, plans, workers, script, calm_ms }
     }
 
+    /// The same plans and workers, and nothing goes wrong.
+    #[must_use]
+    pub fn quiet(seed: u64) -> Self {
+        let mut scenario = Self { trouble: 0, script: Vec::new(), ..Self::of(seed) };
+        for plan in &mut scenario.plans {
+            plan.budget = None;
+            plan.waves.iter_mut().flat_map(|wave| &mut wave.tasks).for_each(|task| task.own_budget = None);
+        }
+        scenario
+    }
+
+    /// Nothing goes wrong, and persons do no more than look at what waits for them.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let is_look = |act: &Act| matches!(act, Act::Person(Word::Attend { .. }));
+        self.trouble == 0 && self.script.iter().all(|(_, act)| is_look(act))
+    }
+
     /// How the coordinator is set up.
     #[must_use]
     pub fn config(&self) -> Config {

@@ -66,8 +66,6 @@ pub(super) struct World {
     queue: BinaryHeap<Reverse<Planned>>,
     planned: u64,
     trace: Option<Vec<String>>,
-    /// Of everything that happened: two runs of one scenario have the same.
-    pub(super) fingerprint: u64,
 }
 
 /// Times of lost_after until every plan must have ended or wait for a person; far more than the longest
@@ -100,7 +98,6 @@ impl World {
             queue: BinaryHeap::new(),
             planned: 0,
             trace: traced.then(Vec::new),
-            fingerprint: 0,
             scenario,
         };
         world.plan_scenario();
@@ -134,7 +131,7 @@ impl World {
             self.outside.borrow_mut().now = planned.at;
             self.outside.borrow_mut().figures.steps += 1;
             assert!(self.planned < MOST_PLANNED, "I10: something happens without end");
-            self.fingerprint = self.fingerprint.rotate_left(5) ^ planned.number ^ planned.at;
+            self.outside.borrow_mut().happened.take(&(planned.at, &planned.event));
             if self.handle(planned.event) {
                 break;
             }
@@ -370,6 +367,9 @@ impl World {
         let outside = &mut *outside;
         outside.book.check_kept(&outside.durable);
         outside.book.check_spent(&outside.durable);
+        if self.scenario.is_quiet() {
+            outside.causes.check_done(&outside.durable);
+        }
         outside.figures.runs = 1;
         outside.figures.plans = outside.durable.plans.values().filter(|plan| plan.visible).count() as u64;
         outside.figures.simulated_ms = self.now;
@@ -382,6 +382,11 @@ impl World {
 
     pub(super) fn figures(&self) -> Figures {
         self.outside.borrow().figures.clone()
+    }
+
+    /// Two runs of one scenario have the same.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.outside.borrow().happened.value()
     }
 
     /// A line of the trace, if one is kept.
