@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use wavegate_tests::{BEATS_A_SECOND, Home, Process, Proxy, uptime, wait_until};
+use wavegate_tests::{Home, Process, Proxy, uptime, wait_until};
 
 use crate::{begin, free_address, home, wait_for_agents};
 
@@ -16,9 +16,11 @@ fn finished_alone(home: &Home, address: &str) -> (Process, PathBuf) {
     let mut coordinator = home.serve(address).unwrap();
     let worker = home.worker("one", &["--slots", "1"]).unwrap();
     worker.wait_for_output("connected");
-    begin(home, "alone", 1, BEATS_A_SECOND / 2, "standard");
+    home.hold().unwrap();
+    begin(home, "alone", 1, 1, "standard");
     wait_for_agents(home, 1);
     coordinator.kill();
+    home.let_go().unwrap();
     worker.wait_for_output("finished: lease");
     let spooled = wait_until(
         "the result to be in the spool",
@@ -184,9 +186,11 @@ fn finished_late(home: &Home) -> (Process, Proxy, Process) {
     let proxy = Proxy::start(&address).unwrap();
     let far = home.worker("far", &["--slots", "1", "--coordinator", &proxy.url()]).unwrap();
     far.wait_for_output("connected");
-    begin(home, "late", 1, BEATS_A_SECOND / 2, "standard");
+    home.hold().unwrap();
+    begin(home, "late", 1, 1, "standard");
     wait_for_agents(home, 1);
     proxy.set_silent(true);
+    home.let_go().unwrap();
     far.wait_for_output("finished: lease");
     wait_until(
         "the lease to be lost",
