@@ -9,11 +9,11 @@ use wavegate_tests::{
     bounds::{Site, wide_plan},
 };
 
-use super::{another_plan_ends, expect_resident, home, serve, until_state};
+use super::{another_plan_ends, expect_peak, home, serve, until_state};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_five_thousand_tasks_runs_to_its_end_and_others_beside_it() {
-    run_to_the_end(5_000, 300).await;
+    run_to_the_end(5_000, 150).await;
 }
 
 /// Some minutes, and 3 GB of disk in the temporary directory.
@@ -50,7 +50,7 @@ async fn run_to_the_end(tasks: usize, most_mib: u64) {
         format!("SELECT count(*) FROM wg_tasks WHERE plan_id = {plan} AND state = 'done' AND attempt = 1");
     assert_eq!(count(&done), tasks as i64);
     assert_eq!(count("SELECT count(*) FROM wg_events WHERE kind = 'lease_lost'"), 0);
-    expect_resident("after the plan", serve.id(), most_mib);
+    expect_peak("after the plan", serve.id(), most_mib);
     let shown = home.run(&["show", "large", "--json"]).unwrap();
     assert_eq!(shown.code, Some(0));
     assert!(shown.stdout.len() > tasks * 100, "{} bytes", shown.stdout.len());

@@ -14,7 +14,7 @@ use wavegate_tests::{
     bounds::{Heard, Peer, Site, wide_plan},
 };
 
-use super::{another_plan_ends, expect_resident, home, serve, until_state, within};
+use super::{another_plan_ends, expect_peak, home, serve, until_state, within};
 
 const SILENT: usize = 300;
 
@@ -33,7 +33,7 @@ async fn connections_that_say_nothing_or_half_a_greeting_are_closed_and_hold_nob
     let worker = site.worker(&channel, "w", 5, &[]).await.unwrap();
     tokio::spawn(worker.work(Duration::from_millis(100)));
     another_plan_ends(&site, &home, "other").await;
-    expect_resident("with 300 silent connections", serve.id(), 200);
+    expect_peak("with 300 silent connections", serve.id(), 100);
     let closed = async {
         for mut stream in silent {
             // The settings that an HTTP/2 server says by itself, then the end.
@@ -179,5 +179,5 @@ async fn answers_to_a_worker_that_does_not_read_do_not_fill_the_memory() {
     }
     // Four that are owed some 64 answers of 80 KB each, and some of 170 KB on the wire; a thousand of them each would
     // be 330 MB.
-    expect_resident("with four deaf workers", serve.id(), 200);
+    expect_peak("with four deaf workers", serve.id(), 200);
 }

@@ -10,11 +10,11 @@ use wavegate_tests::{
     bounds::{Heard, Site, raise_open_files, success, wide_plan},
 };
 
-use super::{expect_resident, home, serve, until_state, within};
+use super::{expect_peak, home, serve, until_state, within};
 
 #[test]
 fn five_hundred_workers_that_come_back_at_once_lose_nothing() {
-    come_back(500, 300);
+    come_back(500, 150);
 }
 
 /// Needs 10,100 open files for each of two processes (`ulimit -n`), some 3 GB of memory and a few minutes.
@@ -33,7 +33,7 @@ fn come_back(workers: usize, most_mib: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let limit = LONG + Duration::from_millis(60 * workers as u64);
     let plan = runtime.block_on(lease_all(&home, workers, limit));
-    expect_resident("with all workers", before.id(), most_mib);
+    expect_peak("with all workers", before.id(), most_mib);
     before.kill();
 
     let serve = serve(&home, &listen, &[]);
@@ -63,7 +63,7 @@ fn come_back(workers: usize, most_mib: u64) {
         "one attempt a task"
     );
     assert_eq!(count("SELECT count(*) FROM wg_leases WHERE state <> 'finished'"), 0);
-    expect_resident("after all have come back", serve.id(), most_mib);
+    expect_peak("after all have come back", serve.id(), most_mib);
 }
 
 /// A task for each worker, and each worker with its task; then they are all gone.

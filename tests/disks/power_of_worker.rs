@@ -62,9 +62,13 @@ impl Life {
             "standard",
         );
         home.wait_for_status("early", "done");
-        begin(&home, "late", plan(&home, "late", 1, "sleep 0.5").to_str().unwrap(), "standard");
+        // Its first agent does not end before the silence, and the second need not wait.
+        let hold = home.hold().unwrap();
+        let run = format!("while [ -e {} ]; do sleep 0.1; done", hold.display());
+        begin(&home, "late", plan(&home, "late", 1, &run).to_str().unwrap(), "standard");
         wait_for(&home, "the agent of the late task", || worker.output().contains("of late, attempt 1"));
         proxy.set_silent(true);
+        home.let_go().unwrap();
         wait_for(&home, "the lease to be lost", || {
             home.count("SELECT count(*) FROM wg_leases WHERE state = 'lost'").unwrap() == 1
         });

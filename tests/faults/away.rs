@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use wavegate_tests::{BEATS_A_SECOND, Home, LONG, wait_until, wait_until_within};
+use wavegate_tests::{BEATS_A_SECOND, Home, LONG, Process, wait_until, wait_until_within};
 
 use crate::{begin_with, free_address, home, wait_for_agents};
 
@@ -15,7 +15,15 @@ fn wait_for(what: &str, home: &Home, is_so: impl Fn() -> bool) {
     wait_until(what, || home.dump(), || is_so().then_some(()));
 }
 
-/// Three agents of a worker at work; the coordinator is killed for `away`, and another starts on its database.
+/// No agent was ended, and none began beside the first three.
+#[track_caller]
+fn assert_undisturbed(home: &Home, worker: &Process) {
+    assert!(!worker.output().contains("ending lease"), "{}", home.dump());
+    assert_eq!(home.intervals().len(), 3, "{}", home.dump());
+}
+
+/// Three agents of a worker at work; the coordinator is killed for `away` and until two of them have ended, and
+/// another starts on its database.
 fn goes_away(away: Duration, beats: &[u32]) {
     let (home, address) = (home(), free_address());
     let flags = [&DEFAULTS[..], &["--listen", &address]].concat();
@@ -23,17 +31,22 @@ fn goes_away(away: Duration, beats: &[u32]) {
     wait_for("the coordinator to listen", &home, || !home.read("wavegate.db.d/address").is_empty());
     let worker = home.worker("one", &["--slots", "4"]).unwrap();
     worker.wait_for_output("connected");
+    home.hold().unwrap();
     // T1-01 and T1-02 succeed, T1-03 fails at its first attempt, and T1-04 is granted after the return.
     begin_with(&home, "away", 4, beats, "standard");
     wait_for_agents(&home, 3);
     coordinator.kill();
+    home.let_go().unwrap();
     let back = Instant::now() + away;
     while Instant::now() < back {
-        // Waiting is what is tested here. Meanwhile no agent is ended and none begins.
+        // Waiting is what is tested here.
         std::thread::sleep(Duration::from_millis(200));
-        assert!(!worker.output().contains("ending lease"), "{}", home.dump());
-        assert_eq!(home.intervals().len(), 3, "{}", home.dump());
+        assert_undisturbed(&home, &worker);
     }
+    wait_for("two agents to end with nobody to tell", &home, || {
+        worker.output().matches("finished: lease").count() >= 2
+    });
+    assert_undisturbed(&home, &worker);
     let coordinator = home.start("serve", &flags).unwrap();
     wait_until_within(
         away.max(LONG),

@@ -8,7 +8,7 @@ use crate::{free_address, home};
 
 const TASKS: usize = 60;
 
-/// Each task writes a line outside when it ends, and another if a second attempt of it is at work.
+/// No lease is lost by silence, on however slow a machine: by a kill alone. Each task writes a line outside when it ends, and another if a second attempt of it is at work.
 fn plan(home: &Home, name: &str) -> String {
     let dir = home.path("").display().to_string();
     let body = format!(
@@ -18,10 +18,10 @@ fn plan(home: &Home, name: &str) -> String {
         "flock -n {dir}/lock-$WAVEGATE_TASK sh -c '{body}' || {{ echo $WAVEGATE_TASK >> {dir}/overlaps; false; }}"
     );
     let tasks: Vec<_> = (1..=TASKS)
-        .map(|at| format!("      - {{ id: T1-{at:02}, run: {run:?}, verify: [\"true\"], on_lost: retry }}\n"))
+        .map(|at| format!("      - {{ id: T1-{at:02}, run: {run:?}, verify: [\"true\"] }}\n"))
         .collect();
     format!(
-        "name: {name}\nproject: {{ workspace: none }}\nwaves:\n  - id: W1\n    tasks:\n{}",
+        "name: {name}\nproject: {{ workspace: none }}\ndefaults: {{ on_lost: retry, lost_after: 1m }}\nwaves:\n  - id: W1\n    tasks:\n{}",
         tasks.concat()
     )
 }
@@ -62,6 +62,42 @@ impl Cluster {
     fn restart_coordinator(&mut self) {
         self.coordinator.kill();
         self.coordinator = self.home.serve(&self.address).unwrap();
+    }
+
+    /// Kills the worker while it has a task, starts it again, and waits until what was lost is done: the second loss
+    /// of one task would block it, as it should.
+    #[track_caller]
+    fn restart_worker(&mut self, name: &'static str) {
+        let is_over = || self.lines("ended") >= TASKS;
+        self.wait_for("a task of the worker", || is_over() || !self.open_leases(name).is_empty());
+        let log = format!("worker-{name}.log");
+        let before = self.home.read(&log).matches("connected: ").count();
+        if let Some(worker) = self.workers.get_mut(name) {
+            worker.kill();
+        }
+        let connections = || self.home.read(&log).matches("connected: ").count();
+        self.workers.insert(name, self.home.worker(name, &["--slots", "4"]).unwrap());
+        self.wait_for("the worker to be back", || connections() > before);
+        // One that was granted while it was away is among them.
+        let held = self.open_leases(name);
+        self.wait_for("what it held to end", || self.open_leases(name).iter().all(|one| !held.contains(one)));
+        let undone = "SELECT count(*) FROM wg_tasks WHERE losses > 0 AND state IN ('pending', 'leased')";
+        self.wait_for("what was lost to be done", || self.home.count(undone).unwrap() == 0);
+    }
+
+    /// The leases of tasks that the coordinator counts as the worker's.
+    fn open_leases(&self, worker: &str) -> Vec<String> {
+        let sql = self.home.sql().unwrap();
+        let query = "SELECT wg_leases.id FROM wg_leases JOIN wg_workers ON wg_workers.id = worker_id
+                     WHERE wg_workers.name = ?1 AND kind = 'task'
+                     AND state IN ('granted', 'running', 'cancelling', 'unreachable')";
+        let mut query = sql.prepare(query).unwrap();
+        query.query_map([worker], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
+        wait_until(what, || self.home.dump(), || is_so().then_some(()));
     }
 
     /// Every task's line is there once, or once for each attempt that `show` counts; none overlapped.
@@ -126,13 +162,7 @@ fn ten_kills_of_the_coordinator_run_nothing_twice() {
 fn two_kills_of_every_worker_lose_nothing() {
     let mut cluster = Cluster::start("standard");
     for name in ["one", "two", "three", "one", "two", "three"] {
-        // With three at a time, what a kill lost is begun again and ended before the next kill: the
-        // second loss of one task would block it, as it should.
-        cluster.wait_for_begun(cluster.lines("begun") + 8);
-        if let Some(worker) = cluster.workers.get_mut(name) {
-            worker.kill();
-        }
-        cluster.workers.insert(name, cluster.home.worker(name, &["--slots", "4"]).unwrap());
+        cluster.restart_worker(name);
     }
     let blocked = || cluster.home.status("sixty") == "blocked";
     wait_until(
@@ -141,6 +171,8 @@ fn two_kills_of_every_worker_lose_nothing() {
         || (blocked() || cluster.home.status("sixty") == "done").then_some(()),
     );
     assert!(!blocked(), "two losses of one task: {}", cluster.home.dump());
+    let lost = cluster.home.count("SELECT count(*) FROM wg_leases WHERE kind = 'task' AND state = 'lost'");
+    assert!(lost.unwrap() > 0, "no kill met a task\n{}", cluster.home.dump());
     cluster.check();
     cluster.check_no_process_is_left();
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use wavegate_tests::{BEATS_A_SECOND, Home, Process, Proxy, uptime, wait_until};
+use wavegate_tests::{Home, Process, Proxy, uptime, wait_until};
 
 use crate::{begin, free_address, home, wait_for_agents};
 
@@ -16,9 +16,11 @@ fn finished_alone(home: &Home, address: &str) -> (Process, PathBuf) {
     let mut coordinator = home.serve(address).unwrap();
     let worker = home.worker("one", &["--slots", "1"]).unwrap();
     worker.wait_for_output("connected");
-    begin(home, "alone", 1, BEATS_A_SECOND / 2, "standard");
+    home.hold().unwrap();
+    begin(home, "alone", 1, 1, "standard");
     wait_for_agents(home, 1);
     coordinator.kill();
+    home.let_go().unwrap();
     worker.wait_for_output("finished: lease");
     let spooled = wait_until(
         "the result to be in the spool",
@@ -176,31 +178,88 @@ fn files_that_were_damaged_in_the_spool_are_refused_and_their_task_is_done_again
     assert_eq!(home.read("out/made"), "made\n");
 }
 
-/// One task on a worker behind a network that goes silent while its agent is at work, until its lease is
-/// lost; the result is in its spool then.
-fn finished_late(home: &Home) -> (Process, Proxy, Process) {
-    let address = free_address();
-    let coordinator = home.serve(&address).unwrap();
-    let proxy = Proxy::start(&address).unwrap();
-    let far = home.worker("far", &["--slots", "1", "--coordinator", &proxy.url()]).unwrap();
-    far.wait_for_output("connected");
-    begin(home, "late", 1, BEATS_A_SECOND / 2, "standard");
+/// A worker behind a network that goes silent while its agent is at work.
+struct Far {
+    worker: Process,
+    proxy: Proxy,
+    _coordinator: Process,
+}
+
+impl Far {
+    fn start(home: &Home) -> Self {
+        let address = free_address();
+        let coordinator = home.serve(&address).unwrap();
+        let proxy = Proxy::start(&address).unwrap();
+        let worker = home.worker("far", &["--slots", "1", "--coordinator", &proxy.url()]).unwrap();
+        worker.wait_for_output("connected");
+        Self { worker, proxy, _coordinator: coordinator }
+    }
+
+    /// Its agent, which was held, ends in the silence, and its lease is lost; the result is in its spool then.
+    fn finish_late(&self, home: &Home) {
+        self.proxy.set_silent(true);
+        home.let_go().unwrap();
+        wait_until(
+            "the result to be in the spool",
+            || home.dump(),
+            || files_in(&home.path("worker-far/spool"), "report").pop(),
+        );
+        wait_until(
+            "the lease to be lost",
+            || home.dump(),
+            || (home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap() == 1).then_some(()),
+        );
+    }
+
+    /// The network is back, and what was connected in the silence is not.
+    fn come_back(&self) {
+        self.proxy.set_cut(true);
+        self.proxy.set_silent(false);
+        self.proxy.set_cut(false);
+    }
+}
+
+/// Words.
+fn said_late(home: &Home) -> Far {
+    let far = Far::start(home);
+    home.hold().unwrap();
+    begin(home, "late", 1, 1, "standard");
     wait_for_agents(home, 1);
-    proxy.set_silent(true);
-    far.wait_for_output("finished: lease");
-    wait_until(
-        "the lease to be lost",
-        || home.dump(),
-        || (home.count("SELECT count(*) FROM wg_leases WHERE state='lost'").unwrap() == 1).then_some(()),
+    far.finish_late(home);
+    far
+}
+
+/// A file, whose bytes tell which attempt made it.
+fn made_late(home: &Home) -> Far {
+    let far = Far::start(home);
+    let hold = home.hold().unwrap().display().to_string();
+    let begun = home.path("begun").display().to_string();
+    let run = format!(
+        "touch {begun}; while [ -e {hold} ]; do sleep 0.02; done; echo attempt $WAVEGATE_ATTEMPT > made"
     );
-    (coordinator, proxy, far)
+    let plan = format!(
+        "name: late\nproject: {{ workspace: dir }}\nwaves:\n  - id: W1\n    tasks:\n      - {{ id: T1, run: {run:?}, \
+         verify: [\"grep -q attempt made\"], on_lost: retry }}\n"
+    );
+    let plan = home.write("late.yaml", &plan).unwrap();
+    assert_eq!(home.run(&["submit", plan.to_str().unwrap()]).unwrap().code, Some(0));
+    assert_eq!(home.run(&["approve", "late", "--mode", "standard"]).unwrap().code, Some(0));
+    wait_until("the task to begin", || home.dump(), || home.path("begun").exists().then_some(()));
+    far.finish_late(home);
+    far
+}
+
+/// The lease of the task's attempt.
+fn lease_of(home: &Home, attempt: u32) -> String {
+    let query = "SELECT id FROM wg_leases WHERE kind='task' AND attempt=?1";
+    home.sql().unwrap().query_row(query, [attempt], |row| row.get(0)).unwrap()
 }
 
 #[test]
 fn a_late_result_is_accepted_while_nothing_newer_was_begun() {
     let home = home();
-    let (_coordinator, proxy, _far) = finished_late(&home);
-    proxy.set_silent(false);
+    let far = said_late(&home);
+    far.come_back();
     home.wait_for_status("late", "done");
     home.assert_done("late", 1, true);
     home.assert_accepted_is_kept(&["far"]);
@@ -209,17 +268,48 @@ fn a_late_result_is_accepted_while_nothing_newer_was_begun() {
 #[test]
 fn a_result_that_comes_after_a_newer_attempt_began_is_refused_kept_and_named() {
     let home = home();
-    let (_coordinator, proxy, far) = finished_late(&home);
+    let far = said_late(&home);
     let near = home.worker("near", &["--slots", "1"]).unwrap();
     near.wait_for_output("finished: lease");
     home.wait_for_status("late", "done");
-    proxy.set_silent(false);
-    far.wait_for_output("refused: lease");
-    let lease = home.intervals().into_iter().find(|one| one.attempt == 1).unwrap().lease;
-    let kept = home.path(&format!("worker-far/spool/refused/{lease}.report"));
+    far.come_back();
+    far.worker.wait_for_output("refused: lease");
+    let kept = home.path(&format!("worker-far/spool/refused/{}.report", lease_of(&home, 1)));
     assert!(kept.is_file(), "{}", home.dump());
-    assert!(far.output().contains(kept.to_str().unwrap()), "{}", home.dump());
+    assert!(far.worker.output().contains(kept.to_str().unwrap()), "{}", home.dump());
     home.assert_done("late", 1, false);
     home.assert_no_overlap(0.0);
     home.assert_accepted_is_kept(&["near"]);
+}
+
+#[test]
+fn files_of_a_late_result_are_accepted_while_nothing_newer_was_begun() {
+    let home = home();
+    let far = made_late(&home);
+    far.come_back();
+    home.wait_for_status("late", "done");
+    assert_eq!(home.count("SELECT count(*) FROM wg_leases WHERE kind='task'").unwrap(), 1, "{}", home.dump());
+    home.assert_accepted_is_kept(&["far"]);
+    assert_eq!(home.run(&["report", "late", "--out", "out"]).unwrap().code, Some(0));
+    assert_eq!(home.read("out/made"), "attempt 1\n", "{}", home.dump());
+}
+
+#[test]
+fn files_that_come_after_a_newer_attempt_began_are_refused_with_their_result_and_kept_beside_it() {
+    let home = home();
+    let far = made_late(&home);
+    let near = home.worker("near", &["--slots", "1"]).unwrap();
+    near.wait_for_output("finished: lease");
+    home.wait_for_status("late", "done");
+    far.come_back();
+    far.worker.wait_for_output("refused: lease");
+    let kept = home.path(&format!("worker-far/spool/refused/{}.report", lease_of(&home, 1)));
+    assert!(kept.is_file(), "{}", home.dump());
+    assert!(far.worker.output().contains(kept.to_str().unwrap()), "{}", home.dump());
+    let files = fs::read_dir(kept.with_extension("files")).unwrap().flatten();
+    let is_made = |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| text == "attempt 1\n");
+    assert!(files.map(|file| file.path()).any(is_made), "{}", home.dump());
+    home.assert_accepted_is_kept(&["near"]);
+    assert_eq!(home.run(&["report", "late", "--out", "out"]).unwrap().code, Some(0));
+    assert_eq!(home.read("out/made"), "attempt 2\n", "{}", home.dump());
 }

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use crate::wait_until;
+
 /// How often a connection looks whether the network has changed.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -22,14 +24,29 @@ struct Network {
     is_silent: AtomicBool,
     /// The same, for what the coordinator sends only.
     is_deaf: AtomicBool,
-    /// Connections end at once, and new ones too.
+    /// New connections end at once.
     is_cut: AtomicBool,
+    /// Cuts so far. A connection that is older than the last of them ends, however short the cut was.
+    cuts: AtomicU64,
+    /// The cuts after which nobody waits to be accepted who was there before.
+    swept: AtomicU64,
     /// Each read of bytes waits so long before it is passed on.
     delay_ms: AtomicU64,
     /// Bytes on the way to the coordinator until the network is cut by itself; 0: never.
     fuse: AtomicU64,
     /// Bytes that reached the coordinator.
     passed: AtomicU64,
+}
+
+impl Network {
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::SeqCst)
+    }
 }
 
 /// A proxy in front of one address, until it is dropped.
@@ -68,9 +85,16 @@ impl Proxy {
         self.network.is_deaf.store(is_deaf, Ordering::SeqCst);
     }
 
-    /// Ends every connection and refuses new ones, until set to false.
+    /// Ends every connection that is open, and refuses new ones until set to false.
     pub fn set_cut(&self, is_cut: bool) {
-        self.network.is_cut.store(is_cut, Ordering::SeqCst);
+        if is_cut {
+            self.network.cut();
+        } else {
+            let network = &self.network;
+            let is_swept = || (network.swept.load(Ordering::SeqCst) >= network.cuts()).then_some(());
+            wait_until("those who wait to be refused", String::new, is_swept);
+            network.is_cut.store(false, Ordering::SeqCst);
+        }
     }
 
     /// Every piece on the way waits so long.
@@ -106,25 +130,29 @@ impl Drop for Proxy {
 
 fn accept(listener: &TcpListener, target: &str, network: &Arc<Network>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
+        let cuts = network.cuts();
         match listener.accept() {
             Ok((near, _)) if !network.is_cut.load(Ordering::SeqCst) => {
                 // A coordinator that is away: the connection ends, as without a proxy.
-                let _ = TcpStream::connect(target).and_then(|far| join(&near, &far, network));
+                let _ = TcpStream::connect(target).and_then(|far| join(&near, &far, network, cuts));
             }
             Ok(_) => {}
-            Err(_) => thread::sleep(LOOK),
+            Err(_) => {
+                network.swept.store(cuts, Ordering::SeqCst);
+                thread::sleep(LOOK);
+            }
         }
     }
 }
 
-fn join(near: &TcpStream, far: &TcpStream, network: &Arc<Network>) -> io::Result<()> {
+fn join(near: &TcpStream, far: &TcpStream, network: &Arc<Network>, cuts: u64) -> io::Result<()> {
     for (from, to, is_up) in [(near, far, true), (far, near, false)] {
         let (from, to, network) = (from.try_clone()?, to.try_clone()?, Arc::clone(network));
         from.set_nonblocking(false)?;
         from.set_read_timeout(Some(LOOK))?;
         thread::spawn(move || {
             // Either side's end, or a cut, ends both.
-            let _ = pass(&from, &to, &network, is_up);
+            let _ = pass(&from, &to, &network, cuts, is_up);
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
@@ -132,10 +160,17 @@ fn join(near: &TcpStream, far: &TcpStream, network: &Arc<Network>) -> io::Result
     Ok(())
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, network: &Network, is_up: bool) -> io::Result<()> {
+/// `cuts`: those before the connection.
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    network: &Network,
+    cuts: u64,
+    is_up: bool,
+) -> io::Result<()> {
     let mut buffer = [0; 4096];
     let mut has_lost = false;
-    while !network.is_cut.load(Ordering::SeqCst) {
+    while network.cuts() == cuts {
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => count,
@@ -150,7 +185,8 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, network: &Network, is_up: bool
             network.is_silent.load(Ordering::SeqCst) || (!is_up && network.is_deaf.load(Ordering::SeqCst));
         // TCP never has a hole: a connection that has lost bytes stays silent for ever.
         has_lost |= is_lost;
-        if has_lost {
+        // After the look at the silence: nothing passes between the end of a silence and a cut that came before it.
+        if has_lost || network.cuts() != cuts {
             continue;
         }
         to.write_all(&buffer[..count])?;
@@ -166,6 +202,47 @@ fn burn(network: &Network, count: u64) {
     let fuse = network.fuse.load(Ordering::SeqCst);
     if fuse > 0 && passed >= fuse {
         network.fuse.store(0, Ordering::SeqCst);
-        network.is_cut.store(true, Ordering::SeqCst);
+        network.cut();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::LONG;
+
+    /// A way through the proxy, open in both directions.
+    fn open(proxy: &Proxy, listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let mut near = TcpStream::connect(proxy.address).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        for end in [&near, &far] {
+            end.set_read_timeout(Some(LONG)).unwrap();
+        }
+        near.write_all(b"?").unwrap();
+        far.read_exact(&mut [0]).unwrap();
+        far.write_all(b"!").unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        (near, far)
+    }
+
+    #[test]
+    fn a_cut_ends_what_was_open_however_short_it_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(&listener.local_addr().unwrap().to_string()).unwrap();
+        for _ in 0..20 {
+            let (mut near, mut far) = open(&proxy, &listener);
+            proxy.set_cut(true);
+            proxy.set_cut(false);
+            for end in [&mut near, &mut far] {
+                // An end or a reset, not the timeout.
+                let read = end.read(&mut [0]);
+                assert!(
+                    matches!(&read, Ok(0))
+                        || read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset),
+                    "{read:?}"
+                );
+            }
+        }
     }
 }

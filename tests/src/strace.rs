@@ -39,12 +39,27 @@ impl Strace {
     /// written to `log` and meet `fault`, in strace's words: `error=EIO`, `signal=KILL:when=3`.
     #[track_caller]
     pub fn attach(process: &Process, paths: &[PathBuf], calls: &str, fault: &str, log: &Path) -> Self {
+        Self::attach_beside("", process, paths, calls, fault, log)
+    }
+
+    /// As [`Self::attach`]; the calls `beside` are written to the log as well, and are not disturbed.
+    #[track_caller]
+    pub fn attach_beside(
+        beside: &str,
+        process: &Process,
+        paths: &[PathBuf],
+        calls: &str,
+        fault: &str,
+        log: &Path,
+    ) -> Self {
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-s", "0", "-p", &process.id().to_string()]).arg("-o").arg(log);
+        command.args(["-f", "-qq", "-y", "-s", "0", "-p", &process.id().to_string()]).arg("-o").arg(log);
         for path in paths {
             command.arg("-P").arg(path);
         }
-        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")]);
+        let comma = if beside.is_empty() { "" } else { "," };
+        let traced = format!("trace={calls}{comma}{beside}");
+        command.args(["-e", &traced, "-e", &format!("inject={calls}:{fault}")]);
         let output = log.with_extension("strace");
         let tracer = match Process::start(&mut command, &output) {
             Ok(tracer) => tracer,

@@ -1,23 +1,27 @@
 //! Agents that testify: shell stand-ins that write when they were at work, by the clock that runs
 //! during suspend, and a check that no two of one task were at work at the same time (I9).
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use crate::Home;
 
 /// Beats in a second of an agent's work, about.
 pub const BEATS_A_SECOND: u32 = 20;
 
-/// The stand-in: `witness.sh BEATS [flaky]`; a flaky one fails where none of its task was before it. A child in a session of its own beats beside it.
+/// The stand-in: `witness.sh BEATS [flaky]`; a flaky one fails where none of its task was before it. While the file `hold` is
+/// there it does not come to its end. A child in a session of its own beats beside it.
 const SCRIPT: &str = r#"say() { read -r up rest < /proc/uptime; echo "$1 $WAVEGATE_TASK $WAVEGATE_LEASE_ID $WAVEGATE_ATTEMPT $up" >> "$file"; }
 say begin
 export file
 setsid sh -c 'while :; do read -r up rest < /proc/uptime; echo "child $WAVEGATE_TASK $WAVEGATE_LEASE_ID $WAVEGATE_ATTEMPT $up" >> "$file"; sleep 0.1; done' &
 at=0
-while [ "$at" -lt "$1" ]; do sleep 0.05; say beat; at=$((at + 1)); done
+while [ "$at" -lt "$1" ] || [ -e "$hold" ]; do sleep 0.05; say beat; at=$((at + 1)); done
 say end
 [ "$2" != flaky ] || [ "$(grep -c "^begin $WAVEGATE_TASK " "$file")" -gt 1 ]
 "#;
+
+/// While it is there, no witness comes to its end.
+const HOLD: &str = "hold";
 
 /// When one lease's agent, with all its children, was at work.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +40,9 @@ impl Home {
     /// Writes a plan of so many tasks in one wave, without a workspace, each at work for so many beats (the numbers in turn); every
     /// third fails when it runs first.
     pub fn witness_plan(&self, name: &str, tasks: usize, beats: &[u32]) -> anyhow::Result<PathBuf> {
-        let file = self.path("witness").display().to_string();
-        let script = self.write("witness.sh", &format!("file={file}\n{SCRIPT}"))?;
+        let (file, hold) = (self.path("witness"), self.path(HOLD));
+        let (file, hold) = (file.display(), hold.display());
+        let script = self.write("witness.sh", &format!("file={file}\nhold={hold}\n{SCRIPT}"))?;
         let line = |at| {
             let flaky = if at % 3 == 0 { " flaky" } else { "" };
             let beats = beats[(at - 1) % beats.len()];
@@ -47,6 +52,17 @@ impl Home {
         let lines: String = (1..=tasks).map(line).collect();
         let head = "project: { workspace: none }\nwaves:\n  - id: W1\n    tasks:\n";
         self.write(&format!("{name}.yaml"), &format!("name: {name}\n{head}{lines}"))
+    }
+
+    /// From now on no agent comes to its end before [`Self::let_go`]: a fault that is to meet it at work does, on
+    /// however slow a machine.
+    pub fn hold(&self) -> anyhow::Result<PathBuf> {
+        self.write(HOLD, "")
+    }
+
+    /// Every agent that was held comes to its end.
+    pub fn let_go(&self) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.path(HOLD))?)
     }
 
     /// What the agents have written so far, by lease.

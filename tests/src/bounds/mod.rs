@@ -7,6 +7,6 @@ mod peers;
 mod plans;
 
 pub use desk::{Desk, Granted, finished};
-pub use memory::{cpu_ms, raise_open_files, resident_bytes};
+pub use memory::{cpu_ms, peak_bytes, raise_open_files, resident_bytes};
 pub use peers::{Heard, Peer, Site, one_by_one, success};
 pub use plans::wide_plan;
