@@ -136,9 +136,10 @@ impl<S: Store> Store for Watched<S> {
 
     fn flush(&mut self) -> Result<(), (PlanId, StoreError)> {
         let flushed = self.0.flush();
-        Ok(flushed.unwrap_or_else(|(plan, error)| {
-            panic!("a message leads to what the store refuses of plan {plan}: {error}")
-        }))
+        if let Err((plan, error)) = flushed {
+            panic!("a message leads to what the store refuses of plan {plan}: {error}");
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
