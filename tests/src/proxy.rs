@@ -207,7 +207,6 @@ fn burn(network: &Network, count: u64) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::LONG;
