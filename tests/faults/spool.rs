@@ -147,6 +147,8 @@ fn files_that_were_made_alone_are_given_up_neither_by_the_fence_nor_by_a_worker_
     wait_until("its right to run to be over", || home.dump(), || (uptime() > lost).then_some(()));
     assert!(!worker.output().contains("ending lease"), "{}", home.dump());
     worker.signal(Signal::TERM);
+    // Two that come at once are one.
+    worker.wait_for_output("draining: ");
     worker.signal(Signal::TERM);
     worker.wait();
     assert!(spooled.exists(), "{}", home.dump());
